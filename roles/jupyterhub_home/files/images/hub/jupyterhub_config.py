@@ -1,0 +1,25 @@
+"""What JupyterHub loads: our settings, then the owner's traits, then the owner's Python."""
+
+import sys
+import traceback
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # not there for a configuration file
+
+import jupyterhub_home
+
+c = get_config()  # type: ignore[name-defined]  # noqa: F821
+
+try:
+    required = jupyterhub_home.configure(c)
+except jupyterhub_home.SettingsError as error:
+    sys.exit(f"jupyterhub-home: {error}")
+
+if jupyterhub_home.EXTRA.exists():
+    try:
+        load_subconfig(str(jupyterhub_home.EXTRA))  # type: ignore[name-defined]  # noqa: F821
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(f"jupyterhub-home: {jupyterhub_home.EXTRA}: {type(error).__name__}: {error}")
+
+jupyterhub_home.complete(c, required)

@@ -1,0 +1,345 @@
+"""The hub of jupyterhub-home: what the role writes as JSON becomes JupyterHub's configuration.
+
+hub.json is read when the hub starts, spawner.json at every spawn, users.json at every login.
+"""
+
+import inspect
+import json
+import os.path
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jupyterhub.roles
+from dockerspawner import DockerSpawner
+from dockerspawner.dockerspawner import _deep_merge
+from jupyterhub.auth import PAMAuthenticator
+from traitlets import Unicode, default
+from traitlets.config import Config
+
+HUB = Path("/etc/jupyterhub-home/hub.json")
+SPAWNER = Path("/etc/jupyterhub-home/spawner.json")
+EXTRA = Path("/etc/jupyterhub-home/extra.py")
+USERS = Path("/var/lib/extrausers/users.json")
+TOKEN = Path("/run/secrets/proxy-token")
+
+HOME = "/home/jovyan"
+WORK = "/home/jovyan/work"
+USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
+LABEL = "jupyterhub-home"
+DNS_LABEL_MAX = 63
+
+Settings = dict[str, Any]
+
+
+class SettingsError(Exception):
+    """A settings file is missing or broken; the text says which and how."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a file without the space around it; SettingsError if unreadable or empty."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read {path}: {error}") from error
+    if not text:
+        raise SettingsError(f"{path} is empty")
+    return text
+
+
+def read_json(path: Path, *keys: str) -> Settings:
+    """The JSON object in a file, which must have these keys; SettingsError otherwise."""
+    try:
+        settings = json.loads(read_text(path))
+    except ValueError as error:
+        raise SettingsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{path} is not a JSON object")
+    if missing := [key for key in keys if key not in settings]:
+        raise SettingsError(f"{path} lacks {', '.join(missing)}")
+    return settings
+
+
+class HomeAuthenticator(PAMAuthenticator):
+    """PAM says who somebody is, users.json what they may do; a name that is not in it is nobody.
+
+    These are defaults and no configuration, so that the owner's wins at every level.
+    """
+
+    @default("service")
+    def _service(self) -> str:
+        return "jupyterhub"
+
+    @default("allow_all")
+    def _allow_all(self) -> bool:
+        return True  # authenticate() has already refused whoever is not declared
+
+    @default("allowed_users")
+    def _allowed_users(self) -> set[str]:
+        return set(read_json(USERS))  # makes them known before their first login, nothing more
+
+    @default("manage_groups")
+    def _manage_groups(self) -> bool:
+        return True
+
+    @default("auth_refresh_age")
+    def _auth_refresh_age(self) -> int:
+        return 30  # seconds until a removed user, admin or group shows in an open session
+
+    @default("auth_refresh_strict")
+    def _auth_refresh_strict(self) -> bool:
+        return True  # tokens end with their user: a refresh here never needs a new login
+
+    def declared(self, name: str) -> Settings | None:
+        """The auth model {name, admin, groups} of a user, None for a stranger."""
+        entry = read_json(USERS).get(name)
+        if entry is None:
+            return None
+        admin = entry.get("admin", False) or name in self.admin_users
+        return {"name": name, "admin": admin, "groups": entry.get("groups", [])}
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> Settings | None:
+        name = await super().authenticate(handler, data)
+        model = self.declared(name) if name else None
+        if name and not model:
+            self.log.warning("Login refused: PAM knows %r, %s does not", name, USERS)
+        return model
+
+    async def refresh_user(self, user: Any, handler: Any = None) -> Settings | bool:
+        model = self.declared(user.name)
+        if not model and handler and not hasattr(handler, "_token_authenticated"):
+            handler._token_authenticated = False  # JupyterHub 6.1.1 forgets it and fails instead
+        return model or False
+
+
+def mounts_for(user: str, mounts: list[Settings]) -> list[Settings]:
+    """The mounts of spawner.json that one user gets, one for each target.
+
+    For the same target a mount that names the user goes before one for everyone.
+    """
+    chosen = {}
+    for mount in sorted(mounts, key=lambda mount: mount["users"] is not None):
+        if mount["users"] is None or user in mount["users"]:
+            target = os.path.normpath(mount["target"])
+            chosen[target] = {**mount, "target": target}
+    return list(chosen.values())
+
+
+def identity(mounts: list[Settings]) -> Settings:
+    """Who a server runs as, given its mounts: {"user": "UID:GID" or None, "group_add": [GID, …]}.
+
+    The owner of the folder that replaces the work folder, or else the image's own user; in both
+    cases in the groups of the other folders. Never root, and never in root's group.
+    """
+    groups = {mount["gid"] for mount in mounts}
+    work = next((mount for mount in mounts if mount["target"] == WORK and mount["uid"]), None)
+    user = None
+    if work:
+        user = f"{work['uid']}:{work['gid'] or USERS_GID}"
+        groups.add(USERS_GID)
+    return {"user": user, "group_add": [str(gid) for gid in sorted(groups - {0})]}
+
+
+class HomeSpawner(DockerSpawner):
+    """DockerSpawner that reads spawner.json at every spawn; what the owner configured wins."""
+
+    _executor = ThreadPoolExecutor(4)  # DockerSpawner's single thread lets one slow stop block all
+    project = Unicode(help="Name that containers and volumes are labelled with.").tag(config=True)
+    settings: Settings
+    extra_host_config: Any
+    extra_create_kwargs: Any
+
+    async def apply_group_overrides(self) -> None:
+        """Take spawner.json; the first step of a spawn, before all that the owner can hook in."""
+        self.settings = read_json(SPAWNER, "image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts")
+        self.settings["mounts"] = mounts_for(self.user.name, self.settings["mounts"])
+        values = {
+            "image": self.settings["image"],
+            "default_url": self.settings["default_url"],
+            "mem_limit": self.settings["memory_limit"],
+            "cpu_limit": self.settings["cpu_limit"],
+            "mounts": self.docker_mounts(),
+        }
+        configured = self._find_my_config(self.config)
+        for trait, value in values.items():
+            if trait not in configured:
+                setattr(self, trait, value)
+        if not self.allowed_images:  # JupyterHub remembers a choice even when there is none any more
+            self.user_options.pop("image", None)
+        await super().apply_group_overrides()
+
+    def labels(self) -> dict[str, str]:
+        """What the server's container and volume are known by."""
+        return {f"{LABEL}.project": self.project, f"{LABEL}.user": self.user.name}
+
+    def docker_mounts(self) -> list[Settings]:
+        """Arguments of docker.types.Mount: the host folders, the user's volume as work folder."""
+        mounts: list[Settings] = [
+            {
+                "type": "bind",
+                # DockerSpawner fills in {username} and the like; a path is meant as it is written
+                "source": mount["source"].replace("{", "{{").replace("}", "}}"),
+                "target": mount["target"].replace("{", "{{").replace("}", "}}"),
+                "read_only": mount["read_only"],
+            }
+            for mount in self.settings["mounts"]
+        ]
+        if all(mount["target"] != WORK for mount in mounts):
+            volume = "{prefix}-{username}"
+            mounts.append({"type": "volume", "source": volume, "target": WORK, "labels": self.labels()})
+        return mounts
+
+    def host_config(self) -> Settings:
+        """Arguments of create_host_config that DockerSpawner has no trait for."""
+        host: Settings = {
+            "auto_remove": False,  # the log of a crashed server stays until its next start
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "group_add": identity(self.settings["mounts"])["group_add"],
+            "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
+        }
+        if self.mem_limit:
+            host["memswap_limit"] = self.mem_limit  # both together: no swap beyond the limit
+        if self.settings["pids_limit"]:
+            host["pids_limit"] = self.settings["pids_limit"]
+        return host
+
+    def create_kwargs(self) -> Settings:
+        """Arguments of create_container that DockerSpawner has no trait for."""
+        kwargs: Settings = {"labels": self.labels(), "stop_timeout": 30}
+        if user := identity(self.settings["mounts"])["user"]:
+            kwargs["user"] = user
+        return kwargs
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        if identity(self.settings["mounts"])["user"]:
+            env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
+        return env
+
+    async def create_object(self) -> Settings:
+        """Create the container with our options below the owner's, which win key by key."""
+        given = self.extra_host_config, self.extra_create_kwargs
+        layers = []
+        for ours, theirs in zip((self.host_config(), self.create_kwargs()), given, strict=True):
+            theirs = theirs(self) if callable(theirs) else theirs
+            theirs = await theirs if inspect.isawaitable(theirs) else theirs
+            layers.append(_deep_merge(ours, theirs))
+        try:
+            self.extra_host_config, self.extra_create_kwargs = layers
+            container: Settings = await super().create_object()
+            return container
+        finally:
+            self.extra_host_config, self.extra_create_kwargs = given
+
+    async def stop(self, now: bool = False) -> None:
+        if self._spawn_future and not self._spawn_future.done():
+            # It never answered, and the hub gives up: its log is the only witness.
+            self.log.error("Failed to start; see `docker logs %s`", self.object_name)
+            await self.stop_object()
+        else:
+            await super().stop(now)
+
+    @property
+    def internal_hostname(self) -> str:
+        """The container's name, or its short id where DNS cannot carry so long a name."""
+        name: str = self.object_name
+        return name if len(name) <= DNS_LABEL_MAX else self.object_id[:12]
+
+
+def withhold_server_access() -> None:
+    """Take from the role `admin` what opens other users' servers.
+
+    JupyterHub refuses another definition of that role, so its default is changed. Besides the
+    access itself these go: making tokens for others, renaming oneself into another, sharing what
+    is not one's own, pointing the hub at another proxy, services with rights of their own.
+    """
+    original = jupyterhub.roles.get_default_roles
+    taken = {"access:servers", "shares", "tokens", "proxy", "admin:users", "admin:services"}
+
+    def get_default_roles() -> list[Settings]:
+        roles: list[Settings] = original()
+        for role in roles:
+            if role["name"] == "admin":
+                role["scopes"] = sorted({*role["scopes"], "users", "delete:users"} - taken)
+        return roles
+
+    jupyterhub.roles.get_default_roles = get_default_roles
+
+
+def culler(timeout: int) -> tuple[Settings, Settings]:
+    """Service and role of the idle culler; timeout in seconds."""
+    every = min(600, max(5, timeout // 4))
+    command = [sys.executable, str(Path(__file__).with_name("culler.py"))]
+    service = {
+        "name": "idle-culler",
+        "command": [*command, f"--timeout={timeout}", f"--cull-every={every}", "--config="],
+    }
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    # to ask a server whether it is busy: its container's name, and to be let in
+    scopes += ["admin:server_state", "access:servers"]
+    return service, {"name": "idle-culler", "services": ["idle-culler"], "scopes": scopes}
+
+
+def configure(c: Config) -> Settings:
+    """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
+    hub = read_json(HUB, "project", "base_url", "admin_access", "idle_timeout", "config")
+    token = read_text(TOKEN)
+    users = read_json(USERS)
+    read_json(SPAWNER)  # a broken file shows now, not at the first spawn
+
+    c.JupyterHub.base_url = hub["base_url"]
+    c.JupyterHub.hub_ip = "0.0.0.0"
+    c.JupyterHub.hub_connect_ip = "hub"
+    c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+    c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/jupyterhub_cookie_secret"
+    c.JupyterHub.upgrade_db = True  # copies the SQLite file first
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.authenticator_class = HomeAuthenticator
+    c.JupyterHub.spawner_class = HomeSpawner
+
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = "http://proxy:8001"
+    c.ConfigurableHTTPProxy.auth_token = token
+
+    c.Spawner.notebook_dir = WORK
+    c.Spawner.start_timeout = 120  # seconds; twenty servers at once need 34 s on two processors
+    c.Spawner.http_timeout = 120
+    c.HomeSpawner.project = hub["project"]
+    c.DockerSpawner.network_name = hub["project"]
+    c.DockerSpawner.prefix = f"{hub['project']}-user"
+    c.DockerSpawner.use_internal_hostname = True  # an address would be stale after a reboot
+    c.DockerSpawner.pull_policy = "never"  # the role has the image ready
+    c.DockerSpawner.remove = True  # the next start gets today's image and limits
+
+    services: list[Settings] = [{"name": "proxy", "api_token": token}]
+    roles: list[Settings] = [{"name": "proxy", "services": ["proxy"], "scopes": ["proxy"]}]
+    if hub["idle_timeout"] > 0:
+        service, role = culler(hub["idle_timeout"])
+        services.append(service)
+        roles.append(role)
+    c.JupyterHub.services = services
+    c.JupyterHub.load_roles = roles
+
+    if not hub["admin_access"]:
+        withhold_server_access()
+
+    for name, traits in hub["config"].items():
+        for trait, value in traits.items():
+            c[name][trait] = value
+    admins = [name for name, entry in users.items() if entry.get("admin", False)]
+    return {"services": list(services), "load_roles": list(roles), "admins": admins}
+
+
+def complete(c: Config, required: Settings) -> None:
+    """After the owner's Python: the admins, and what an assigned list of the owner's replaced."""
+    roles = list(required["load_roles"])
+    if c.JupyterHub.authenticator_class is HomeAuthenticator:
+        roles.append({"name": "admin", "users": required["admins"]})  # exactly these
+    elif "admin_users" not in c.Authenticator:
+        c.Authenticator.admin_users = set(required["admins"])
+    for trait, ours in (("services", required["services"]), ("load_roles", roles)):
+        theirs = list(c.JupyterHub[trait])
+        names = {entry["name"] for entry in theirs}
+        c.JupyterHub[trait] = theirs + [entry for entry in ours if entry["name"] not in names]

@@ -1,0 +1,128 @@
+#!/usr/bin/python
+"""Write many small text files in one call, each atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_atomic import present_text, replace_file
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_files
+short_description: Make a folder hold exactly these files
+description:
+  - One call writes what dozens of copy tasks would; a file is replaced by rename, so a reader or a kill
+    sees the old or the new one whole.
+options:
+  root: {type: path, required: true, description: Folder that all paths are below.}
+  files:
+    type: dict
+    required: true
+    description:
+      - Path below the root to its text, or to a dictionary of content, mode (octal string, default 0644), owner and
+        group (numeric, default 0).
+      - With generate (a number of bytes) in place of content, a random hexadecimal line is made once and kept.
+  exact:
+    type: list
+    elements: str
+    default: []
+    description: Folders below the root from which every file that is not named is removed.
+attributes:
+  check_mode: {support: full}
+  diff_mode: {support: full}
+"""
+RETURN = r"""
+paths: {description: Paths written or removed., type: list, elements: str, returned: always}
+"""
+
+
+def specification(value: Any) -> dict[str, Any]:
+    """A file's wish with every key filled in; a bare string is its content."""
+    wish = {"content": value} if isinstance(value, str) else dict(value)
+    return {
+        "content": wish.get("content"),
+        "generate": int(wish.get("generate", 0)),
+        "mode": int(str(wish.get("mode", "0644")), 8),
+        "owner": int(wish.get("owner", 0)),
+        "group": int(wish.get("group", 0)),
+    }
+
+
+def needed_folders(root: Path, paths: list[str]) -> list[Path]:
+    """The root and every folder between it and a path, outermost first."""
+    inner = {parent for path in paths for parent in Path(path).parents if parent != Path()}
+    return [root, *(root / folder for folder in sorted(inner, key=lambda p: len(p.parts)))]
+
+
+def shown(text: str) -> str:
+    """A text as the diff shows it: a lock file's thousands of lines would bury the rest."""
+    lines = text.count("\n")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return text if lines <= 300 else f"({lines} lines, sha256 {digest}...)\n"
+
+
+def strays(root: Path, exact: list[str], named: set[Path]) -> list[Path]:
+    """Files below the exact folders that nobody asked for."""
+    return [
+        path
+        for folder in exact
+        for path in sorted((root / folder).rglob("*"))
+        if (path.is_symlink() or not path.is_dir()) and path not in named
+    ]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "files": {"type": "dict", "required": True},
+            "exact": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    root = Path(module.params["root"])
+    wishes = {path: specification(value) for path, value in module.params["files"].items()}
+    diffs: list[dict[str, Any]] = []
+    paths: list[str] = []
+
+    for folder in needed_folders(root, list(wishes)):
+        if not folder.is_dir():
+            paths.append(str(folder))
+            if not module.check_mode:
+                folder.mkdir(parents=True)
+                folder.chmod(0o755)
+    for path, wish in sorted(wishes.items()):
+        there = root / path
+        place = {key: wish[key] for key in ("mode", "owner", "group")}
+        present, as_wished = present_text(there, **place)
+        content = wish["content"]
+        if content is None:  # a generated secret stays what it is once it exists
+            content = ((present or "").strip() or secrets.token_hex(wish["generate"])) + "\n"
+        if as_wished and present == content:
+            continue
+        paths.append(str(there))
+        hidden = bool(wish["generate"])
+        diffs.append(
+            {
+                "before_header": str(there),
+                "after_header": f"{there} (mode {wish['mode']:04o})",
+                "before": "" if hidden or present is None else shown(present),
+                "after": "(generated, not shown)\n" if hidden else shown(content),
+            }
+        )
+        if not module.check_mode:
+            replace_file(there, content, **place)
+    for stray in strays(root, module.params["exact"], {root / path for path in wishes}):
+        paths.append(str(stray))
+        diffs.append({"before_header": str(stray), "before": "(not ours)\n", "after": ""})
+        if not module.check_mode:
+            stray.unlink()
+    module.exit_json(changed=bool(paths), paths=paths, diff=diffs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+#!/usr/bin/python
+"""Make sure that images exist, pulling or building only those that do not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_images
+short_description: Build or pull the images that are missing
+description:
+  - A tag carries a hash of its inputs, so an image that exists is the right one and nothing is built again.
+  - A build that is killed leaves no tag, so the next run makes it.
+options:
+  base:
+    type: dict
+    required: true
+    description:
+      - tag, the image that the builds stand on. With suite and packages it is made from Debian's packages, with the
+        mirrors that the machine's own apt uses; otherwise it is pulled.
+  builds:
+    type: list
+    elements: dict
+    required: true
+    description: Each image's tag, context (a folder on the machine) and packages (pip requirements).
+  pulls: {type: list, elements: str, default: [], description: Images used as they are.}
+  secrets:
+    type: dict
+    default: {}
+    description: Files that builds read and images do not keep, identifier to path; missing ones are left out.
+attributes:
+  check_mode: {support: full}
+"""
+RETURN = r"""
+made: {description: Images built or pulled., type: list, elements: str, returned: always}
+"""
+
+
+class ImageError(Exception):
+    """An image could not be had; the text says which and why."""
+
+
+def run(command: list[str], what: str) -> str:
+    """Run a command; raises ImageError with the last lines of its output when it fails."""
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+    )
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.strip().splitlines()[-30:])
+        raise ImageError(f"{what} failed (exit status {done.returncode}). Its last lines:\n{tail}")
+    return done.stdout
+
+
+def exists(image: str) -> bool:
+    """Whether the engine has an image of this name."""
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
+
+
+def mirrors(suite: str) -> list[str]:
+    """sources.list(5) lines for a Debian suite, from the mirrors that this machine's apt has for its own suite.
+
+    apt itself reads its configuration (apt-get indextargets), so every form of it counts. Raises ImageError
+    when apt knows no Debian mirror.
+    """
+    own = ""
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VERSION_CODENAME="):
+            own = line.partition("=")[2].strip('"')
+    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    options = f"[signed-by={keyring}] " if keyring.exists() else ""
+    lines = []
+    listing = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN) $(COMPONENT)"]
+    for target in sorted(set(run([*listing, "Created-By: Packages"], "Asking apt for its mirrors").splitlines())):
+        uri, codename, origin, component = [*target.split(" "), "", "", ""][:4]
+        pocket = codename.removeprefix(own)
+        if origin == "Debian" and component == "main" and pocket in ("", "-updates", "-security"):
+            lines.append(f"deb {options}{uri} {suite}{pocket} main")
+    if not any(f" {suite} main" in line for line in lines):
+        raise ImageError(f"apt on this machine has no mirror of Debian's {own} (looked with apt-get indextargets)")
+    return lines
+
+
+def make_base(tag: str, suite: str, packages: list[str]) -> None:
+    """Make a minimal Debian image and tag it only when it is whole."""
+    with tempfile.NamedTemporaryFile(mode="w+", suffix=".list") as sources:
+        sources.write("\n".join(mirrors(suite)) + "\n")
+        sources.flush()
+        bootstrap = subprocess.Popen(
+            ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
+             "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+             "--dpkgopt=path-include=/usr/share/doc/*/copyright", suite, "-", sources.name],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        importing = subprocess.Popen(
+            ["docker", "import", "--change", "ENV LANG=C.UTF-8", "-"],
+            stdin=bootstrap.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert bootstrap.stdout is not None and bootstrap.stderr is not None
+        bootstrap.stdout.close()
+        log = bootstrap.stderr.read().decode(errors="replace")
+        imported = importing.communicate()[0].strip()
+    if bootstrap.wait() != 0:
+        tail = "\n".join(log.strip().splitlines()[-30:])
+        raise ImageError(f"mmdebstrap could not make the base image {tag}. Its last lines:\n{tail}")
+    if importing.returncode != 0:
+        raise ImageError(f"docker import of the base image {tag} failed: {imported}")
+    run(["docker", "tag", imported.splitlines()[-1], tag], f"Tagging {tag}")
+
+
+def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
+    """Build one image on the base."""
+    command = ["docker", "build", "--build-arg", f"BASE={base}"]
+    command += ["--build-arg", f"PACKAGES={' '.join(image.get('packages') or [])}"]
+    for identifier, path in sorted(secrets.items()):
+        command += ["--secret", f"id={identifier},src={path}"]
+    run([*command, "--tag", image["tag"], image["context"]], f"Building {image['tag']}")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "base": {"type": "dict", "required": True},
+            "builds": {"type": "list", "elements": "dict", "required": True},
+            "pulls": {"type": "list", "elements": "str", "default": []},
+            "secrets": {"type": "dict", "default": {}, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    base = module.params["base"]
+    secrets = {key: path for key, path in module.params["secrets"].items() if path and os.path.isfile(path)}
+    made: list[str] = []
+    try:
+        for image in module.params["pulls"]:
+            if not exists(image):
+                made.append(image)
+                if not module.check_mode:
+                    run(["docker", "pull", "--quiet", image], f"Pulling {image}")
+        for image in module.params["builds"]:
+            if exists(image["tag"]):
+                continue
+            if not exists(base["tag"]) and base["tag"] not in made:
+                made.append(base["tag"])
+                if module.check_mode:
+                    pass
+                elif base.get("suite"):
+                    make_base(base["tag"], base["suite"], base["packages"])
+                else:
+                    run(["docker", "pull", "--quiet", base["tag"]], f"Pulling the base image {base['tag']}")
+            made.append(image["tag"])
+            if not module.check_mode:
+                build(base["tag"], image, secrets)
+    except ImageError as error:
+        module.fail_json(msg=str(error), made=made)
+    module.exit_json(changed=bool(made), made=made)
+
+
+if __name__ == "__main__":
+    main()

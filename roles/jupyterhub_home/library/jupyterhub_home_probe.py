@@ -1,0 +1,171 @@
+#!/usr/bin/python
+"""Look at the target machine: what every later task and check needs, in one call."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_probe
+short_description: Look at the machine that is to become a JupyterHub
+description:
+  - Reads the system, the Docker engine, the port, the host folders, the free disk space and the addresses.
+  - Changes nothing, so it also runs in check mode.
+options:
+  project: {type: str, required: true, description: Compose project whose own containers may hold the port.}
+  bind_address: {type: str, required: true, description: Address that the port must be free on.}
+  port: {type: int, required: true, description: TCP port that must be free or our own.}
+  directory: {type: path, required: true, description: Folder that the role writes; must not be a file.}
+  sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
+  ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
+attributes:
+  check_mode: {support: full}
+"""
+RETURN = r"""
+machine:
+  description: See Machine in the source; every size is in bytes.
+  type: dict
+  returned: always
+"""
+
+SOCKET = "/var/run/docker.sock"
+# Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
+INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
+
+
+def output(*command: str) -> str | None:
+    """What a command prints, stripped, or None when it is missing, fails or takes over a minute."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def system() -> dict[str, str]:
+    """The fields of os-release(5), lower-cased keys, such as id, version_id and version_codename."""
+    fields = {}
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            fields[key.lower()] = value.strip().strip("\"'")
+    return fields
+
+
+def engine() -> dict[str, Any]:
+    """The Docker engine: versions are strings, None where a part is missing or does not answer."""
+    try:
+        # Exits with an error but still prints when the engine does not answer.
+        done = subprocess.run(
+            ("docker", "info", "--format", "{{json .}}"), capture_output=True, text=True, timeout=60, check=False
+        )
+        info = json.loads(done.stdout or "{}")
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        info = {}
+    plugins = {p["Name"]: p.get("Version") for p in (info.get("ClientInfo") or {}).get("Plugins") or []}
+    version = info.get("ServerVersion") or None
+    return {
+        "installed": shutil.which("dockerd") is not None or version is not None,
+        "version": version,
+        "client": (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0],
+        "compose": plugins.get("compose"),
+        "buildx": plugins.get("buildx"),
+        "root": info.get("DockerRootDir") or None,
+        "socket_gid": os.stat(SOCKET).st_gid if version and os.path.exists(SOCKET) else None,
+    }
+
+
+def port_holder(project: str, address: str, port: int, running: bool) -> str:
+    """'' when the port is free, 'ours' when the project's proxy publishes it, else the error's text."""
+    if running:
+        published = output(
+            "docker", "ps", "--filter", f"label=com.docker.compose.project={project}",
+            "--format", "{{.Ports}}",
+        )  # fmt: skip
+        if re.search(rf":{port}->", published or ""):
+            return "ours"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def folder(path: str) -> dict[str, Any]:
+    """Owner and mode of a host folder; 'exists' is false for anything that is no folder."""
+    if not os.path.isdir(path):
+        return {"exists": False}
+    stat = os.stat(path)
+    return {"exists": True, "uid": stat.st_uid, "gid": stat.st_gid, "mode": stat.st_mode & 0o7777}
+
+
+def free_disk(path: str) -> int:
+    """Bytes that an unprivileged process may still write where path is, or would be."""
+    there = Path(path)
+    while not there.exists():
+        there = there.parent
+    stat = os.statvfs(there)
+    return stat.f_bavail * stat.f_frsize
+
+
+def addresses() -> list[str]:
+    """The machine's global IPv4 addresses that other devices can open, the default route's first."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a UDP connect sends nothing
+            found = [probe.getsockname()[0]]
+        except OSError:
+            found = []
+    for interface in json.loads(output("ip", "-json", "-4", "address", "show", "up") or "[]"):
+        if INNER_INTERFACE.match(interface.get("ifname", "lo")):
+            continue
+        found += [a["local"] for a in interface["addr_info"] if a.get("scope") == "global"]
+    return list(dict.fromkeys(found))
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "bind_address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "directory": {"type": "path", "required": True},
+            "sources": {"type": "list", "elements": "path", "required": True},
+            "ca_bundle": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    docker = engine()
+    module.exit_json(
+        changed=False,
+        machine={
+            "system": system(),
+            "systemd": os.path.isdir("/run/systemd/system"),
+            "root": os.geteuid() == 0,
+            "docker": docker,
+            "tools": {name: shutil.which(name) is not None for name in ("mmdebstrap", "python3")},
+            "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),
+            "directory_is_file": os.path.exists(wanted["directory"]) and not os.path.isdir(wanted["directory"]),
+            "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
+            "folders": {path: folder(path) for path in wanted["sources"]},
+            "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
+            "addresses": addresses(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

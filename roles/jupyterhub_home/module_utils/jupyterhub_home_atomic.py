@@ -1,0 +1,35 @@
+"""Write a file so that a reader, or a kill, sees the old or the new one whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def replace_file(path: Path, content: str, *, mode: int, owner: int, group: int) -> None:
+    """Write a text file beside its place, with its final owner and mode, then rename it over.
+
+    A folder that stands in the place is removed first. Raises OSError as the system gives it.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fchown(descriptor, owner, group)
+        os.fchmod(descriptor, mode)
+        os.fsync(descriptor)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    beside.replace(path)
+
+
+def present_text(path: Path, *, mode: int, owner: int, group: int) -> tuple[str | None, bool]:
+    """A file's text, and whether its owner and mode are as wished; (None, False) without a regular file."""
+    if path.is_symlink() or not path.is_file():
+        return None, False
+    stat = path.stat()
+    as_wished = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (owner, group, mode)
+    return path.read_text(encoding="utf-8", errors="replace"), as_wished
