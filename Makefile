@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 VENV := .venv
-CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jupyterhub-home
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jupyterhub-home-tests
 TEST_VENV := $(CACHE)/venv-$(shell sha256sum requirements/test.txt | cut -c1-12)
 # Ansible's own options, such as: make hub ARGS="--check --diff"
 ARGS ?=
@@ -48,7 +48,7 @@ test-venv:
 test-venv-path:
 	@echo "$(TEST_VENV)"
 
-clean: ## Remove the environments and caches (never the hub, its data or the vault)
+clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
 .PHONY: help hub vault password venv test test-fast bench docs lock test-venv test-venv-path clean

@@ -22,8 +22,8 @@ options:
     type: dict
     required: true
     description:
-      - tag, the image that the builds stand on. With suite and packages it is made from Debian's packages, with the
-        mirrors that the machine's own apt uses; otherwise it is pulled.
+      - tag, the image that the builds stand on. With suite, packages and dpkg (the text of a dpkg.cfg) it is made from
+        Debian's packages, with the mirrors that the machine's own apt uses; otherwise it is pulled.
   builds:
     type: list
     elements: dict
@@ -34,11 +34,15 @@ options:
     type: dict
     default: {}
     description: Files that builds read and images do not keep, identifier to path; missing ones are left out.
+  keep_only:
+    type: str
+    description: Then remove the images whose name begins so, except those named above and those in use.
 attributes:
   check_mode: {support: full}
 """
 RETURN = r"""
 made: {description: Images built or pulled., type: list, elements: str, returned: always}
+removed: {description: Old images that went., type: list, elements: str, returned: always}
 """
 
 
@@ -92,15 +96,19 @@ def mirrors(suite: str) -> list[str]:
     return lines
 
 
-def make_base(tag: str, suite: str, packages: list[str]) -> None:
-    """Make a minimal Debian image and tag it only when it is whole."""
-    with tempfile.NamedTemporaryFile(mode="w+", suffix=".list") as sources:
+def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
+    """Make a minimal Debian image and tag it only when it is whole; dpkg is the text of its dpkg.cfg(5)."""
+    with (
+        tempfile.NamedTemporaryFile(mode="w+", suffix=".list") as sources,
+        tempfile.NamedTemporaryFile(mode="w+", suffix=".cfg") as options,
+    ):
+        options.write(dpkg)
+        options.flush()
         sources.write("\n".join(mirrors(suite)) + "\n")
         sources.flush()
         bootstrap = subprocess.Popen(
             ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
-             "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-             "--dpkgopt=path-include=/usr/share/doc/*/copyright", suite, "-", sources.name],
+             f"--dpkgopt={options.name}", suite, "-", sources.name],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         importing = subprocess.Popen(
@@ -128,6 +136,17 @@ def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
     run([*command, "--tag", image["tag"], image["context"]], f"Building {image['tag']}")
 
 
+def remove_others(prefix: str, keep: set[str]) -> list[str]:
+    """Remove the images of ours that nothing needs any more; Docker itself refuses those that a container uses."""
+    listing = ["docker", "image", "ls", "--filter", f"reference={prefix}*", "--format", "{{.Repository}}:{{.Tag}}"]
+    others = [image for image in run(listing, "Listing images").split() if image not in keep]
+    return [
+        image
+        for image in others
+        if subprocess.run(["docker", "image", "rm", image], capture_output=True).returncode == 0
+    ]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -135,12 +154,14 @@ def main() -> None:
             "builds": {"type": "list", "elements": "dict", "required": True},
             "pulls": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "dict", "default": {}, "no_log": False},
+            "keep_only": {"type": "str"},
         },
         supports_check_mode=True,
     )
     base = module.params["base"]
     secrets = {key: path for key, path in module.params["secrets"].items() if path and os.path.isfile(path)}
     made: list[str] = []
+    removed: list[str] = []
     try:
         for image in module.params["pulls"]:
             if not exists(image):
@@ -155,15 +176,18 @@ def main() -> None:
                 if module.check_mode:
                     pass
                 elif base.get("suite"):
-                    make_base(base["tag"], base["suite"], base["packages"])
+                    make_base(base["tag"], base["suite"], base["packages"], base["dpkg"])
                 else:
                     run(["docker", "pull", "--quiet", base["tag"]], f"Pulling the base image {base['tag']}")
             made.append(image["tag"])
             if not module.check_mode:
                 build(base["tag"], image, secrets)
+        if module.params["keep_only"] and not module.check_mode:
+            keep = {base["tag"], *(image["tag"] for image in module.params["builds"])}
+            removed = remove_others(module.params["keep_only"], keep)
     except ImageError as error:
         module.fail_json(msg=str(error), made=made)
-    module.exit_json(changed=bool(made), made=made)
+    module.exit_json(changed=bool(made), made=made, removed=removed)
 
 
 if __name__ == "__main__":
