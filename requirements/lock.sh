@@ -26,6 +26,7 @@ lock requirements/test.in
 lock "$images/hub/requirements.in" --override "$images/hub/overrides.txt"
 lock "$images/user/requirements.in" --override "$images/user/overrides.txt"
 lock "$images/proxy/requirements.in"
+lock roles/jupyterhub_home/files/compose/requirements.in
 
 # The proxy's version stands in package.json. npm is the one that the image is built with.
 node=$(mktemp -d)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import errno
 import ipaddress
+import math
+import os
 import posixpath
 import re
+import warnings
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +25,44 @@ JOVYAN = 1000
 
 # What a name must be for shadow(5), a Docker name and a volume at once; 32 is the limit of useradd(8).
 USER_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+GROUP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 PROJECT = re.compile(r"[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?")
-SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)")
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMGT]?)")
 SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._/:@-]*")
-REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([=<>!~]=?[A-Za-z0-9.*+!,=<>~_-]+)?")
+# Docker's grammar of a reference: [host[:port]/]path[:tag][@digest].
+IMAGE = re.compile(
+    r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?/)?"
+    r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+# PEP 508 without spaces, addresses and markers.
+VERSION = r"(===|[=!~<>]=|[<>])[A-Za-z0-9.*+!_-]+"
+REQUIREMENT = re.compile(
+    r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(\[[A-Za-z0-9._-]+(,[A-Za-z0-9._-]+)*\])?"
+    rf"({VERSION}(,{VERSION})*)?"
+)
 # crypt(5): the methods that Debian's PAM verifies and that are still thought strong.
 HASH = re.compile(
     r"\$y\$[./A-Za-z0-9]+\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}"
     r"|\$6\$(rounds=[0-9]+\$)?[^$:\s]{1,16}\$[./A-Za-z0-9]{86}"
     r"|\$5\$(rounds=[0-9]+\$)?[^$:\s]{1,16}\$[./A-Za-z0-9]{43}"
-    r"|\$2b\$[0-9]{2}\$[./A-Za-z0-9]{53}"
+    r"|\$2b\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}"
 )
 # Accounts of Debian's base system and of the images: PAM would find them before ours.
 RESERVED = frozenset(
-    """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody
+    """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody _apt
     messagebus systemd-network systemd-timesync sshd hub jovyan""".split()  # noqa: SIM905 (a list would take 25 lines)
 )
+# Folders whose files would mix with the role's, which removes from some of its folders what is not its own.
+SHARED_FOLDERS = re.compile(
+    r"/[^/]*|/(home|usr|var|etc)/[^/]+"
+    r"|/(bin|boot|dev|lib|lib64|proc|run|sbin|sys|usr/(bin|lib|sbin|share)|var/lib/(apt|containerd|docker|dpkg))/.*"
+)
+# A mount there would hide what the server needs.
+IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
+# May hold passwords, so a message never shows what is in them.
+SECRET = {f"{PREFIX}{name}" for name in ("users", "config", "extra_config")}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "path": ((str,), "a path"),
@@ -46,17 +72,63 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "list": ((list,), "a list"),
     "dict": ((dict,), "a dictionary"),
 }
+# What to write where the default is empty and says nothing about the form.
+EXAMPLES = {
+    f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
+    f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
+    f"{PREFIX}user_packages": '["numpy>=2", pandas]',
+    f"{PREFIX}hub_packages": "[oauthenticator]",
+    f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",
+    f"{PREFIX}base_image": "debian:13",
+    f"{PREFIX}config": "{Spawner: {start_timeout: 120}}",
+    f"{PREFIX}extra_config": "|, and below it Python, indented by two spaces",
+}
+KEY_EXAMPLES = {
+    "name": "alice", "password": '"...", in quotes', "password_hash": '"$y$j9T$...", in quotes', "admin": "true",
+    "groups": "[family]", "source": "/home/alice", "target": WORK_FOLDER, "users": "[alice]", "read_only": "true",
+}  # fmt: skip
 
 
 def nearest(name: str, known: Any) -> str:
     """The known name that is most like this one, or '' when none is."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), "")
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return next(iter(close or [one for one in known if len(name) > 3 and name in one]), "")
 
 
 def size_in_bytes(text: str) -> int | None:
     """Bytes of a size such as 512M or 1.5G (powers of 1024), None when it is no size."""
     match = SIZE.fullmatch(text)
     return int(float(match[1]) * SIZE_UNITS[match[2]]) if match else None
+
+
+def kind(value: Any) -> str:
+    """What a value is, in words and without the value itself."""
+    words: list[tuple[type | tuple[type, ...], str]] = [
+        (type(None), "empty"), (bool, "true or false"), ((int, float), "a number"), (str, "text"), (list, "a list"),
+        (dict, "a dictionary"), (datetime.date, "a date"),
+    ]  # fmt: skip
+    return next((word for types, word in words if isinstance(value, types)), "of another type")
+
+
+def said(value: Any) -> str:
+    """A value as a message shows it: short, on one line, without the password of an address."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        text = re.sub(r"://[^/@\s]*@", "://...@", value)
+        return repr(str(text if len(text) <= 60 else text[:57] + "..."))
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime.date) else kind(value)
+
+
+def said_beside(value: Any, wanted: str, secret: bool) -> str:
+    """A value as said beside the type that it should have: 'false' is no false."""
+    if secret:
+        return kind(value)
+    return f"the text {said(value)}" if wanted == "bool" and isinstance(value, str) else said(value)
 
 
 class Report:
@@ -68,6 +140,11 @@ class Report:
     def add(self, where: str, what: str, write: str) -> None:
         self.mistakes.append(f"{where}: {what}\n     Write: {write}")
 
+    def about(self, *names: str) -> bool:
+        """Whether one of these variables (without prefix) has a mistake already."""
+        places = tuple(PREFIX + name + sign for name in names for sign in ":,")
+        return any(mistake.startswith(places) for mistake in self.mistakes)
+
     def text(self) -> str:
         count = len(self.mistakes)
         head = "1 thing has" if count == 1 else f"{count} things have"
@@ -76,9 +153,20 @@ class Report:
 
 
 def of_type(value: Any, wanted: str) -> bool:
-    """Whether a value is of a specs type; a bool is no number, and 'yes' no bool."""
+    """Whether a value is of a specs type; a bool is no number, 'yes' no bool, infinity no number."""
     kinds, _ = TYPES[wanted]
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
     return isinstance(value, kinds) and (wanted == "bool" or not isinstance(value, bool))
+
+
+def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
+    """The line to write instead of a value of the wrong type."""
+    if spec.get("type") == "bool" and isinstance(value, str):
+        meant = {"yes": "true", "true": "true", "on": "true", "1": "true"}.get(value.lower(), "false")
+        return f"{name}: {meant}, without quotes; on the command line -e '{{\"{name}\": {meant}}}'"
+    default = yaml.safe_dump(spec.get("default"), default_flow_style=True).splitlines()[0]
+    return f"{name}: {EXAMPLES.get(name, default)}"
 
 
 def convert(name: str, value: Any, spec: dict[str, Any], report: Report) -> Any:
@@ -87,131 +175,205 @@ def convert(name: str, value: Any, spec: dict[str, Any], report: Report) -> Any:
     `-e name=8000` on the command line gives text: digits pass for numbers. Nothing else is converted.
     """
     wanted = spec.get("type", "str")
-    if wanted in ("int", "float") and isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+    if wanted in ("int", "float") and isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
         value = float(value) if "." in value else int(value)
-    example = f"{name}: {yaml.safe_dump(spec.get('default'), default_flow_style=True).splitlines()[0]}"
+    example = example_of(name, value, spec)
     if not of_type(value, wanted):
-        report.add(name, f"{value!r} is not {TYPES[wanted][1]}.", example)
+        report.add(name, f"it is {said_beside(value, wanted, name in SECRET)}, not {TYPES[wanted][1]}.", example)
         return None
     if "choices" in spec and value not in spec["choices"]:
-        report.add(name, f"{value!r} is none of {', '.join(spec['choices'])}.", example)
+        report.add(name, f"it is {said(value)}, none of {', '.join(spec['choices'])}.", example)
         return None
-    if wanted == "list" and "elements" in spec:
-        wrong = [item for item in value if not of_type(item, spec["elements"])]
-        # The value stays unsaid where it may hold a password.
-        for item in wrong:
-            said = "an item" if spec["elements"] == "dict" else repr(item)
-            report.add(name, f"{said} in the list is not {TYPES[spec['elements']][1]}.", f"see the README at {name}")
-        value = [item for item in value if item not in wrong]
+    if wanted == "list":
+        value = check_items(name, value, spec, example, report)
     return value
+
+
+def check_items(where: str, items: list[Any], spec: dict[str, Any], write: str, report: Report) -> list[Any]:
+    """The items of a list that are of its elements' type; the others are reported, secrets without their value."""
+    wanted = spec.get("elements", "str")
+    good = []
+    for number, item in enumerate(items, 1):
+        if of_type(item, wanted):
+            good.append(item)
+        else:
+            shown = kind(item) if wanted == "dict" or item is None else said(item)
+            report.add(where, f"item {number} of the list is {shown}, not {TYPES[wanted][1]}.", write)
+    return good
 
 
 def check_keys(where: str, item: dict[str, Any], options: dict[str, Any], report: Report) -> dict[str, Any]:
     """The item's well-typed keys; unknown, missing and ill-typed ones are reported, secrets without their value."""
     good = {}
+    secrets = any(option.get("no_log") for option in options.values())
     for key, value in item.items():
         if key not in options:
-            like = nearest(str(key), options)
-            report.add(
-                where, f"the key {key!r} is not known.", f"{like}: ..." if like else f"one of {', '.join(options)}"
-            )
-        elif not of_type(value, options[key].get("type", "str")):
-            wanted = options[key].get("type", "str")
-            said = f"a value of type {type(value).__name__}" if options[key].get("no_log") else repr(value)
-            quoted = '"..."' if wanted == "str" else {"bool": "true", "list": "[...]"}.get(wanted, "...")
-            report.add(where, f"{key} is {said}, not {TYPES[wanted][1]}.", f"{key}: {quoted}")
+            # `password:hunter2`, with no space after the colon, is a key: where secrets are, an odd one stays unsaid.
+            like = nearest(re.split(r"[^a-z_]", str(key).lower())[0], options)
+            if secrets and not (like and value is not None and re.fullmatch(r"[A-Za-z_-]{1,20}", str(key))):
+                report.add(
+                    where,
+                    "one of its keys is not known, or the space after a colon is missing.",
+                    f"{like or next(iter(options))}: ..., of the keys {', '.join(options)}",
+                )
+            else:
+                report.add(
+                    where,
+                    f"the key {said(key)} is not known.",
+                    f"{like}: ..." if like else f"one of the keys {', '.join(options)}",
+                )
+            continue
+        wanted = options[key].get("type", "str")
+        write = f"{key}: {KEY_EXAMPLES.get(key, '...')}"
+        if not of_type(value, wanted):
+            shown = said_beside(value, wanted, bool(options[key].get("no_log")))
+            report.add(where, f"{key} is {shown}, not {TYPES[wanted][1]}.", write)
+        elif wanted == "list":
+            good[key] = check_items(f"{where}, {key}", value, options[key], write, report)
         else:
             good[key] = value
     for key, option in options.items():
         if option.get("required") and key not in item:
-            report.add(where, f"{key} is missing.", f"{key}: ...")
+            report.add(where, f"{key} is missing.", f"{key}: {KEY_EXAMPLES.get(key, '...')}")
     return good
+
+
+def plain_user_name(name: str) -> bool:
+    """Whether PAM, Docker and a volume can all carry this name."""
+    return bool(USER_NAME.fullmatch(name)) and ".." not in name and not name.endswith(".")
 
 
 def check_user_name(where: str, name: str, report: Report) -> None:
     """A name must be one that PAM, Docker and a volume can all carry."""
-    folded = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-")[:32]
-    hint = f"name: {folded if folded and folded not in RESERVED else 'alice'}"
+    folded = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
+    hint = f"name: {folded if plain_user_name(folded) and folded not in RESERVED else 'alice'}"
     if name in RESERVED:
         report.add(where, f"the name {name!r} belongs to the system.", f"name: {name}1")
     elif not USER_NAME.fullmatch(name):
         report.add(
             where,
-            f"the name {name!r} cannot be used: 1 to 32 of a-z, 0-9, '_', '-' and '.', beginning with a letter or '_'.",
+            f"the name {said(name)} cannot be used: 1 to 32 of a-z, 0-9, '_', '-' and '.', "
+            "beginning with a letter or '_'.",
             hint,
         )
-    elif ".." in name or name.endswith("."):
+    elif not plain_user_name(name):
         report.add(where, f"the name {name!r} cannot be used: no two dots in a row, none at the end.", hint)
+
+
+def check_secrets(where: str, raw: dict[str, Any], user: dict[str, Any], pam: bool, report: Report) -> None:
+    """A user's password or hash: one of them, and well formed. raw: all keys; user: those of the right type."""
+    if pam and "password" not in raw and "password_hash" not in raw:
+        report.add(
+            where,
+            "there is neither password nor password_hash.",
+            'password: "...", or the line that make password prints',
+        )
+    if "password" in raw and "password_hash" in raw:
+        report.add(where, "password and password_hash are both there.", "only one of them")
+    password = user.get("password")
+    if password is not None:
+        # Lone surrogates, which JSON can carry, are no text that anybody could type.
+        length = len(password.encode(errors="ignore"))
+        if not 0 < length < 512:
+            report.add(where, "the password is empty or longer than 511 bytes.", 'password: "..."')
+        elif any(ord(sign) < 32 or ord(sign) == 127 or 0xD800 <= ord(sign) <= 0xDFFF for sign in password):
+            report.add(where, "the password has a line break or another control character.", 'password: "..."')
+        elif HASH.fullmatch(password):
+            report.add(where, "password holds a hash; nobody could log in with it.", 'password_hash: "..."')
+    hashed = user.get("password_hash")
+    # '!' or '*' before a hash, or alone, locks the account as usermod(8) does.
+    if hashed is not None and not re.fullmatch(r"[!*]+", hashed) and not HASH.fullmatch(hashed.lstrip("!*")):
+        report.add(
+            where,
+            "password_hash is none of the forms $y$ $6$ $5$ $2b$ of crypt(5), whole and in quotes.",
+            'password_hash: "$y$j9T$...", as make password prints it',
+        )
 
 
 def check_users(users: list[dict[str, Any]], options: dict[str, Any], pam: bool, report: Report) -> None:
     """Names, secrets and groups of the users; pam: they log in with these passwords."""
     variable = f"{PREFIX}users"
     seen: set[str] = set()
-    if pam and not users:
+    if pam and not users and not report.about("users"):
         report.add(
             variable,
             "there are no users, so nobody could log in.",
-            "make vault, and there: jupyterhub_home_users: [{name: alice, password: ..., admin: true}]",
+            f"{variable}: {EXAMPLES[variable]}, into the file that make vault opens",
         )
     for number, raw in enumerate(users, 1):
         named = raw.get("name") if isinstance(raw.get("name"), str) else None
-        where = f"{variable}, user {named or f'number {number}'}"
+        shown = named if named and len(named) <= 40 and named.isprintable() else f"number {number}"
+        where = f"{variable}, user {shown}"
         user = check_keys(where, raw, options, report)
         if named is not None:
             check_user_name(where, named, report)
             if named in seen:
                 report.add(where, "this name stands in the list twice.", "each name once")
             seen.add(named)
-        if pam and "password" not in raw and "password_hash" not in raw:
-            report.add(
-                where, "there is neither password nor password_hash.", "password: a password, or run make password"
-            )
-        if "password" in raw and "password_hash" in raw:
-            report.add(where, "password and password_hash are both there.", "only one of them")
-        password = user.get("password")
-        if password is not None and not 0 < len(password.encode()) < 512:
-            report.add(where, "the password is empty or longer than 511 bytes.", "password: a password")
-        if password is not None and any(ord(character) < 32 for character in password):
-            report.add(where, "the password has a line break or another control character.", "password: a password")
-        hashed = user.get("password_hash")
-        # '!' or '*' before a hash, or alone, locks the account as usermod(8) does.
-        if hashed is not None and not re.fullmatch(r"[!*]", hashed) and not HASH.fullmatch(hashed.lstrip("!*")):
+        check_secrets(where, raw, user, pam, report)
+        for group in user.get("groups") or []:
+            if not GROUP_NAME.fullmatch(group):
+                hint = re.sub(r"[^A-Za-z0-9_.-]+", "-", group).strip("-.")[:64]
+                report.add(
+                    where,
+                    f"the group {said(group)} cannot be used: up to 64 letters, digits, '_', '-' and '.'.",
+                    f"groups: [{hint or 'family'}]",
+                )
+
+
+def plain_path(path: str) -> bool:
+    """Whether a path is absolute, has no '..' and the like, and no sign that Docker's mounts take for their own."""
+    return (
+        path.startswith("/")
+        and not path.startswith("//")
+        and posixpath.normpath(path) == path
+        and path.isprintable()
+        and ":" not in path
+    )
+
+
+def check_mount(where: str, mount: dict[str, Any], names: Collection[str] | None, report: Report) -> None:
+    """Paths and users of one entry; names: the users that there are, None when that is not known."""
+    for key, example in (("source", "/home/alice"), ("target", WORK_FOLDER)):
+        path = mount.get(key)
+        if path is None:
+            continue
+        if not plain_path(path):
+            better = posixpath.normpath("/" + path.lstrip("/")).replace(":", "")
+            write = better if path.startswith("/") and plain_path(better) and better != "/" else example
+            report.add(where, f"{key} {said(path)} is not a plain absolute path.", f"{key}: {write}")
+        elif re.search(r"[{}]", path.replace("{username}", "") if key == "source" else path):
             report.add(
                 where,
-                "password_hash is none of the forms $y$ $6$ $5$ $2b$ of crypt(5), whole and in quotes.",
-                'password_hash: "$y$j9T$...", as make password prints it',
+                f"{key} {said(path)} has braces; only {{username}} in source is filled in.",
+                f"{key}: {'/home/{username}' if key == 'source' else WORK_FOLDER}",
             )
-        for group in user.get("groups") or []:
-            if not isinstance(group, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", group):
-                report.add(where, f"the group {group!r} cannot be used.", "groups: [family]")
+    if IMAGE_FOLDERS.fullmatch(mount.get("target") or "") or mount.get("target") == "/":
+        report.add(where, f"target {mount['target']!r} would hide the image's own files.", f"target: {WORK_FOLDER}")
+    for name in mount.get("users") or []:
+        if names is not None and name not in names:
+            like = nearest(name, names)
+            report.add(where, f"user {said(name)} is not in {PREFIX}users.", f"users: [{like or 'alice'}]")
+    if "{username}" in mount.get("source", "") and mount.get("users") is None and names is not None and not names:
+        report.add(where, f"source has {{username}}, but {PREFIX}users is empty.", "users: [alice]")
 
 
 def expand_mounts(
-    mounts: list[dict[str, Any]], options: dict[str, Any], names: list[str], pam: bool, report: Report
+    mounts: list[dict[str, Any]], options: dict[str, Any], names: list[str], known: bool, report: Report
 ) -> list[dict[str, Any]]:
-    """One entry {source, target, read_only, users (None: everyone)} a host folder, `{username}` filled in."""
+    """One entry {source, target, read_only, users (None: everyone)} a host folder, `{username}` filled in.
+
+    names: the users; known: there can be no others.
+    """
     found: list[dict[str, Any]] = []
     for number, raw in enumerate(mounts, 1):
         where = f"{PREFIX}mounts, entry {number}"
         before = len(report.mistakes)
         mount = check_keys(where, raw, options, report)
-        users = mount.get("users")
-        for key in ("source", "target"):
-            path = mount.get(key)
-            if path is not None and (not path.startswith("/") or posixpath.normpath(path) != path or ":" in path):
-                report.add(
-                    where, f"{key} {path!r} is not a plain absolute path.",
-                    f"{key}: {posixpath.normpath('/' + path.lstrip('/')).replace(':', '')}",
-                )  # fmt: skip
-        if mount.get("target") in ("/", "/home", "/home/jovyan", "/opt", "/usr", "/etc", "/var"):
-            report.add(where, f"target {mount['target']!r} would hide the image's own files.", f"target: {WORK_FOLDER}")
-        for name in users or []:
-            if pam and name not in names:
-                like = nearest(str(name), names)
-                report.add(where, f"user {name!r} is not in {PREFIX}users.", f"users: [{like or 'alice'}]")
+        check_mount(where, mount, names if known else None, report)
         if len(report.mistakes) > before:
             continue
+        users = mount.get("users")
         plain = {"target": mount["target"], "read_only": mount.get("read_only", False)}
         if "{username}" in mount["source"]:
             for name in names if users is None else users:
@@ -219,10 +381,13 @@ def expand_mounts(
         else:
             found.append({**plain, "source": mount["source"], "users": users})
     taken: dict[tuple[str, str], str] = {}
+    clashes = set()
     for mount in found:
         for name in names if mount["users"] is None else mount["users"]:
             other = taken.setdefault((name, mount["target"]), mount["source"])
-            if other != mount["source"]:
+            clash = (other, mount["source"], mount["target"])
+            if other != mount["source"] and clash not in clashes:
+                clashes.add(clash)
                 report.add(
                     f"{PREFIX}mounts",
                     f"{other} and {mount['source']} both go to {mount['target']} of user {name}.",
@@ -231,23 +396,27 @@ def expand_mounts(
     return found
 
 
-def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Check every variable by itself and against the others.
+def better_size(text: str, otherwise: str) -> str:
+    """The size that was probably meant, such as 2G by 2gb and 2 GiB, else another."""
+    folded = re.sub(r"I?B$", "", re.sub(r"[\s_]", "", text.upper()).replace(",", "."))
+    return folded if folded != text and (size_in_bytes(folded) or 0) >= 256 * 2**20 else otherwise
 
-    variables: {public name: value}; specs: the options of argument_specs. Gives {name without prefix: value}, each
-    in its type, with mounts expanded; a variable with a mistake has its default there.
-    """
-    for name in sorted(set(variables) - set(specs)):
-        like = nearest(name, specs)
-        report.add(name, "there is no such variable.", f"{like}: ..." if like else "a name from the README's table")
-    good: dict[str, Any] = {}
-    for name, spec in specs.items():
-        value = convert(name, variables.get(name, spec.get("default")), spec, report)
-        good[name.removeprefix(PREFIX)] = spec.get("default") if value is None else value
+
+def better_base_url(text: str) -> str:
+    """A base URL that is like this one and can be used."""
+    if "://" in text or len(text) > 60:
+        return "/"
+    parts = [re.sub(r"[^A-Za-z0-9_.~-]", "", part) for part in text.split("/")]
+    return "/" + "".join(f"{part}/" for part in parts if part.strip("."))
+
+
+def check_plain(good: dict[str, Any], specs: dict[str, Any], report: Report) -> None:
+    """Check each single value that has its type already; a wrong one is reported and set to its default."""
 
     def check(name: str, fine: bool, what: str, write: str) -> None:
         if not fine:
-            report.add(PREFIX + name, f"{good[name]!r} {what}", f"{PREFIX}{name}: {write}")
+            report.add(PREFIX + name, f"{said(good[name])} {what}", f"{PREFIX}{name}: {write}")
+            good[name] = specs[PREFIX + name].get("default")
 
     check(
         "project",
@@ -256,52 +425,59 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
         "jupyterhub-home",
     )
     check("port", 1 <= good["port"] <= 65535, "is not a TCP port, 1 to 65535.", "8000")
-    directory = good["directory"]
     check(
         "directory",
-        directory.startswith("/")
-        and posixpath.normpath(directory) == directory
-        and directory.count("/") >= 2
-        and not re.search(r"[\s:,]", directory),
+        plain_path(good["directory"])
+        and bool(re.fullmatch(r"[\w./+@-]+", good["directory"]))
+        and not SHARED_FOLDERS.fullmatch(good["directory"]),
         "is not a plain absolute path of a folder of the role's own.",
         "/opt/jupyterhub-home",
     )
     try:
-        ipaddress.ip_address(good["bind_address"])
+        address = ipaddress.ip_address(good["bind_address"])
+        usable = not address.is_multicast and "%" not in good["bind_address"]
     except ValueError:
-        check("bind_address", False, "is not an IP address.", "0.0.0.0")
+        usable = False
+    check("bind_address", usable, "is not an IP address to listen on.", "0.0.0.0")
     check(
         "base_url",
-        bool(re.fullmatch(r"/([A-Za-z0-9_.~-]+/)*", good["base_url"])),
-        "does not begin and end with a slash.",
-        "/" + re.sub(r"[^A-Za-z0-9_.~/-]", "", good["base_url"]).strip("/") + "/",
+        bool(re.fullmatch(r"/((?!\.+/)[A-Za-z0-9_.~-]+/)*", good["base_url"])),
+        "is not a path of letters, digits, '_', '.', '~' and '-' that begins and ends with a slash.",
+        better_base_url(good["base_url"]),
     )
     check(
         "default_url",
-        bool(re.fullmatch(r"/[A-Za-z0-9_.~/-]*", good["default_url"])),
-        "does not begin with a slash.",
+        bool(re.fullmatch(r"/[^\s?#\\]*", good["default_url"]))
+        and good["default_url"].isprintable()
+        and "/../" not in good["default_url"] + "/",
+        "is not the path of a page, beginning with a slash and without spaces.",
         "/lab",
     )
-    memory = size_in_bytes(good["memory_limit"]) if good["memory_limit"] else None
+    memory = size_in_bytes(good["memory_limit"]) if good["memory_limit"] else 2**30
     check(
         "memory_limit",
-        not good["memory_limit"] or (memory is not None and memory >= 256 * 2**20),
-        "is not a size of at least 256M, with K, M, G or T.",
-        "2G",
+        memory is not None and 256 * 2**20 <= memory <= 2**50,
+        'is not a size of at least 256M, with K, M, G or T (no limit: "").',
+        better_size(good["memory_limit"], "2G"),
     )
-    check("free_disk_min", size_in_bytes(good["free_disk_min"]) is not None, "is not a size with K, M, G or T.", "4G")
-    check("cpu_limit", good["cpu_limit"] >= 0, "is negative.", "0")
     check(
-        "pids_limit",
-        good["pids_limit"] == 0 or good["pids_limit"] >= 64,
-        "leaves no room for a notebook: 0 or 64 and more.",
-        "2048",
+        "free_disk_min",
+        size_in_bytes(good["free_disk_min"]) is not None,
+        "is not a size with K, M, G or T.",
+        better_size(good["free_disk_min"], "4G"),
     )
+    # Docker takes no smaller part of a processor.
+    cpu = good["cpu_limit"]
+    check("cpu_limit", cpu == 0 or 0.01 <= cpu <= 10000, "is not 0 or between 0.01 and 10000.", "1.5")
+    # 4194304 is the kernel's own limit.
+    pids = good["pids_limit"]
+    check("pids_limit", pids == 0 or 64 <= pids <= 4194304, "is not 0 or between 64 and 4194304.", "2048")
     # Below, a server whose browser tab is open would stop: it reports activity every 5 minutes.
+    idle = good["idle_timeout"]
     check(
         "idle_timeout",
-        good["idle_timeout"] == 0 or good["idle_timeout"] >= 330,
-        "is under 330 seconds; servers report every 300.",
+        idle == 0 or 330 <= idle <= 2**31,
+        f"is not 0 or between 330 and {2**31} seconds; servers report every 300.",
         "42000",
     )
     for name in ("user_image", "base_image"):
@@ -309,42 +485,142 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
             name,
             not good[name] or bool(IMAGE.fullmatch(good[name])),
             "is not an image reference.",
-            '"quay.io/jupyter/scipy-notebook:latest"',
+            EXAMPLES[PREFIX + name],
         )
+    check(
+        "ca_bundle",
+        not good["ca_bundle"] or plain_path(good["ca_bundle"]),
+        "is not a plain absolute path.",
+        specs[f"{PREFIX}ca_bundle"].get("default"),
+    )
+
+
+def check_packages(good: dict[str, Any], report: Report) -> None:
+    """pip requirements, and that the image takes any."""
     for name in ("user_packages", "hub_packages"):
         for package in good[name]:
             if not REQUIREMENT.fullmatch(package):
+                closer = re.sub(r"\s+", "", package)
                 report.add(
                     PREFIX + name,
-                    f"{package!r} is not a pip requirement without spaces.",
-                    f'{PREFIX}{name}: ["numpy>=2"]',
+                    f"{said(package)} is not a pip requirement without spaces.",
+                    f'{PREFIX}{name}: ["{closer if REQUIREMENT.fullmatch(closer) else "numpy>=2"}"]',
                 )
     if good["user_image"] and good["user_packages"]:
         report.add(
             f"{PREFIX}user_packages",
-            f"only the image built here takes packages, not {good['user_image']}.",
-            f"{PREFIX}user_packages: []",
-        )
-    for name, traits in good["config"].items():
-        if not isinstance(traits, dict) or not re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(name)):
-            report.add(
-                f"{PREFIX}config",
-                f"{name!r} is not a class with a dictionary of traits.",
-                f"{PREFIX}config: {{Spawner: {{start_timeout: 120}}}}",
-            )
-    try:
-        compile(good["extra_config"], f"{PREFIX}extra_config", "exec")
-    except (SyntaxError, ValueError) as error:
-        report.add(
-            f"{PREFIX}extra_config", f"is not Python: {error}.", "Python, each line at its indentation, after a `|`"
+            f"only the image built here takes packages, not {said(good['user_image'])}.",
+            f'{PREFIX}user_packages: [], or {PREFIX}user_image: ""',
         )
 
+
+def strange_values(value: Any, path: str) -> Iterator[str]:
+    """The places in nested data that JSON cannot carry."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from strange_values(inner, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from strange_values(inner, path)
+    elif (isinstance(value, float) and not math.isfinite(value)) or not isinstance(
+        value, (str, int, float, type(None))
+    ):
+        yield path
+
+
+def check_config(config: dict[Any, Any], report: Report) -> None:
+    """{ClassName: {trait: value}} of plain data. Values are never shown: they may be an authenticator's secrets."""
+    variable = f"{PREFIX}config"
+    for name, traits in config.items():
+        if not isinstance(traits, dict) or not re.fullmatch(r"[A-Z][A-Za-z0-9_]*", str(name)):
+            report.add(
+                variable,
+                f"{said(name)} is not a class with a dictionary of traits.",
+                f"{variable}: {EXAMPLES[variable]}",
+            )
+            continue
+        for trait, value in traits.items():
+            if not str(trait).isidentifier():
+                report.add(variable, f"{name} has no trait {said(trait)}.", f"{variable}: {EXAMPLES[variable]}")
+            for place in dict.fromkeys(strange_values(value, f"{name}.{trait}")):
+                report.add(
+                    variable,
+                    f"{place} is no text, number, true or false that JSON can carry.",
+                    f'{trait}: "...", in quotes',
+                )
+
+
+def check_extra_config(text: str, report: Report) -> None:
+    """Whether the text is Python, as far as this Python can tell; it is not run."""
+    variable = f"{PREFIX}extra_config"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # doubtful code is its author's business
+            compile(text, variable, "exec")
+    except SyntaxError as error:
+        report.add(
+            variable, f"line {error.lineno or 1} is not Python: {error.msg}.", f"{variable}: {EXAMPLES[variable]}"
+        )
+    except (ValueError, RecursionError, MemoryError):
+        report.add(variable, "it is not Python that can be read.", f"{variable}: {EXAMPLES[variable]}")
+
+
+def misspelt(name: str, specs: Collection[str]) -> bool:
+    """Whether a name is meant to be one of the specs and is none: by its prefix, or but for a letter or two."""
+    if name in specs or not name.lower().startswith("jupyter"):
+        return False
+    return name.startswith(PREFIX) or bool(difflib.get_close_matches(name.lower(), list(specs), n=1, cutoff=0.92))
+
+
+def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Check every variable by itself and against the others.
+
+    variables: {public name: value}; specs: the options of argument_specs. Gives {name without prefix: value}, each
+    in its type, with mounts expanded; a variable with a mistake has its default there. One that the report names
+    already may be missing.
+    """
+    # The prefix, which they all share, would make any name look like any other.
+    short = [name.removeprefix(PREFIX) for name in specs]
+    for name in sorted(set(variables) - set(specs)):
+        like = nearest(name.removeprefix(PREFIX), short) if name.startswith(PREFIX) else nearest(name, specs)
+        write = f"{PREFIX}{like.removeprefix(PREFIX)}: ..." if like else "a name from the README's table"
+        report.add(name, "there is no such variable.", write)
+    good: dict[str, Any] = {}
+    for name, spec in specs.items():
+        value = convert(name, variables.get(name, spec.get("default")), spec, report)
+        good[name.removeprefix(PREFIX)] = spec.get("default") if value is None else value
+
+    # Without a readable config or list nobody knows who logs in how, and guesses would be false alarms.
     hub = good["config"].get("JupyterHub")
-    pam = not (isinstance(hub, dict) and "authenticator_class" in hub)
+    pam = not report.about("config") and not (isinstance(hub, dict) and "authenticator_class" in hub)
+    complete = not report.about("users")
+    check_plain(good, specs, report)
+    check_packages(good, report)
+    check_config(good["config"], report)
+    check_extra_config(good["extra_config"], report)
     check_users(good["users"], specs[f"{PREFIX}users"]["options"], pam, report)
     names = [user["name"] for user in good["users"] if isinstance(user.get("name"), str)]
-    good["mounts"] = expand_mounts(good["mounts"], specs[f"{PREFIX}mounts"]["options"], names, pam, report)
+    options = specs[f"{PREFIX}mounts"]["options"]
+    good["mounts"] = expand_mounts(good["mounts"], options, names, pam and complete, report)
     return good
+
+
+def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether the address and port can be had."""
+    port, address = good["port"], good["bind_address"]
+    if machine["port"] in ("", "ours") or report.about("port", "bind_address"):
+        return
+    if machine["port"] == os.strerror(errno.EADDRNOTAVAIL):
+        report.add(
+            f"{PREFIX}bind_address", f"{address!r} is not an address of this machine.",
+            f"{PREFIX}bind_address: {next(iter(machine['addresses']), '0.0.0.0')}, or 0.0.0.0 for all of them",
+        )  # fmt: skip
+    else:
+        other = port + 1 if port < 65535 else 8000
+        report.add(
+            f"{PREFIX}port", f"{address}:{port} cannot be used: {machine['port']}.",
+            f"{PREFIX}port: {other}, or stop what holds it (ss -ltnp 'sport = :{port}')",
+        )  # fmt: skip
 
 
 def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
@@ -352,20 +628,17 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
     system = machine["system"]
     if (system.get("id"), system.get("version_id")) not in SUPPORTED:
         report.add(
-            "This machine", f"runs {system.get('pretty_name', 'an unknown system')}; supported are Debian 12 and 13.",
+            "This machine",
+            f"it runs {system.get('pretty_name', 'an unknown system')}; supported are Debian 12 and 13.",
             "another host in inventory/home",
-        )  # fmt: skip
+        )
     if not machine["root"]:
         report.add("This machine", "the tasks do not run as root.", "become: true, as site.yml does")
-    if machine["port"] not in ("", "ours"):
-        report.add(
-            f"{PREFIX}port", f"{good['bind_address']}:{good['port']} cannot be used: {machine['port']}.",
-            f"{PREFIX}port: {good['port'] + 1}, or stop what holds it (ss -ltnp 'sport = :{good['port']}')",
-        )  # fmt: skip
+    check_port(good, machine, report)
     if machine["directory_is_file"]:
         report.add(f"{PREFIX}directory", f"{good['directory']} is a file.", f"{PREFIX}directory: /opt/jupyterhub-home")
     wanted = size_in_bytes(good["free_disk_min"]) or 0
-    if machine["free_disk"] < wanted:
+    if machine["free_disk"] < wanted and not report.about("free_disk_min"):
         free = machine["free_disk"] / 2**30
         report.add(
             f"{PREFIX}free_disk_min", f"only {free:.1f}G are free for images and volumes, not {good['free_disk_min']}.",
@@ -377,10 +650,13 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
     docker = machine["docker"]
     if not docker["installed"] and good["docker_source"] == "none":
         report.add(
-            f"{PREFIX}docker_source", "'none', but this machine has no Docker.", f"{PREFIX}docker_source: distribution"
+            f"{PREFIX}docker_source",
+            "it is 'none', but this machine has no Docker.",
+            f"{PREFIX}docker_source: distribution",
         )
     for mount in good["mounts"]:
-        folder = machine["folders"][mount["source"]]
+        # The module expands a path with $ or ~ in it, and answers under another name.
+        folder = machine["folders"].get(mount["source"], {"exists": False})
         if not folder["exists"]:
             report.add(
                 f"{PREFIX}mounts",
@@ -415,19 +691,55 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = True
 
+    def failing_templates(self, value: Any, place: str) -> Iterator[str]:
+        """Where in nested data a template fails, such as `entry 2, password`; no values."""
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                shown = str(key) if re.fullmatch(r"\w{1,40}", str(key)) else "a key"
+                yield from self.failing_templates(inner, f"{place}, {shown}" if place else shown)
+        elif isinstance(value, list):
+            for number, inner in enumerate(value, 1):
+                yield from self.failing_templates(inner, f"{place}, entry {number}" if place else f"entry {number}")
+        else:
+            try:
+                self._templar.template(value)
+            except AnsibleError:
+                yield place
+
+    def templated(self, task_vars: dict[str, Any], names: list[str], report: Report) -> dict[str, Any]:
+        """The variables' values; one whose template fails is reported and left out."""
+        values = {}
+        for name in names:
+            try:
+                values[name] = self._templar.template(task_vars[name])
+            except AnsibleError as error:
+                if name in SECRET:  # the error's text may quote what it could not read
+                    places = "; ".join(place for place in self.failing_templates(task_vars[name], "") if place)
+                    report.add(
+                        name,
+                        f"its template fails{f' ({places})' if places else ''}.",
+                        'a value; before text that has {{ or {% in it write !unsafe, such as password: !unsafe "..."',
+                    )
+                else:
+                    text = " ".join(str(error).split()).rstrip(".")
+                    write = "a value, or define what it refers to"
+                    if name == f"{PREFIX}mounts":
+                        write += "; a user's name is {username}, in single braces"
+                    report.add(name, f"its template fails: {text}.", write)
+        return values
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         role = Path(self._task.args["role_path"])
         with (role / "meta/argument_specs.yml").open(encoding="utf-8") as stream:
-            specs = yaml.safe_load(stream)["argument_specs"]["main"]["options"]
+            entry_points = yaml.safe_load(stream)["argument_specs"]
+        specs = entry_points["main"]["options"]
+        elsewhere = {name for entry in entry_points.values() for name in entry["options"]} - set(specs)
         report = Report()
-        variables = {}
-        for name in [name for name in task_vars if name.startswith(PREFIX)]:
-            try:
-                variables[name] = self._templar.template(task_vars[name])
-            except AnsibleError as error:
-                report.add(name, f"its template fails: {error}.", "a value, or define what it refers to")
+        unknown = [name for name in task_vars if misspelt(name, specs) and name not in elsewhere]
+        variables: dict[str, Any] = dict.fromkeys(unknown)
+        variables |= self.templated(task_vars, [name for name in specs if name in task_vars], report)
         good = check_variables(variables, specs, report)
         probe = self._execute_module(
             module_name="jupyterhub_home_probe",
@@ -439,7 +751,10 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )  # fmt: skip
         if probe.get("failed") or "machine" not in probe:
-            return {**result, **probe, "failed": True}
+            if not report.mistakes:
+                return {**result, **probe, "failed": True}
+            why = " ".join(str(probe.get("msg", "no answer")).split())
+            return {**result, "failed": True, "msg": f"{report.text()}\nAnd looking at the machine failed: {why}"}
         machine = probe["machine"]
         check_machine(good, machine, report)
         if report.mistakes:

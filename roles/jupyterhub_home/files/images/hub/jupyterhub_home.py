@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import aiohttp.connector
 import jupyterhub.roles
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
+from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
-from traitlets import Unicode, default
+from traitlets import Unicode
 from traitlets.config import Config
 
 HUB = Path("/etc/jupyterhub-home/hub.json")
@@ -26,6 +28,9 @@ TOKEN = Path("/run/secrets/proxy-token")
 
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+# What pip, requests, OpenSSL and Node.js read in place of a bundle of their own.
+CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
 LABEL = "jupyterhub-home"
 DNS_LABEL_MAX = 63
@@ -67,28 +72,22 @@ class HomeAuthenticator(PAMAuthenticator):
     These are defaults and no configuration, so that the owner's wins at every level.
     """
 
-    @default("service")
-    def _service(self) -> str:
+    def _service_default(self) -> str:
         return "jupyterhub"
 
-    @default("allow_all")
-    def _allow_all(self) -> bool:
+    def _allow_all_default(self) -> bool:
         return True  # authenticate() has already refused whoever is not declared
 
-    @default("allowed_users")
-    def _allowed_users(self) -> set[str]:
+    def _allowed_users_default(self) -> set[str]:
         return set(read_json(USERS))  # makes them known before their first login, nothing more
 
-    @default("manage_groups")
-    def _manage_groups(self) -> bool:
+    def _manage_groups_default(self) -> bool:
         return True
 
-    @default("auth_refresh_age")
-    def _auth_refresh_age(self) -> int:
+    def _auth_refresh_age_default(self) -> int:
         return 30  # seconds until a removed user, admin or group shows in an open session
 
-    @default("auth_refresh_strict")
-    def _auth_refresh_strict(self) -> bool:
+    def _auth_refresh_strict_default(self) -> bool:
         return True  # tokens end with their user: a refresh here never needs a new login
 
     def declared(self, name: str) -> Settings | None:
@@ -105,6 +104,12 @@ class HomeAuthenticator(PAMAuthenticator):
         if name and not model:
             self.log.warning("Login refused: PAM knows %r, %s does not", name, USERS)
         return model
+
+    async def add_user(self, user: Any) -> None:
+        # At its start the hub passes every row of its database. A removed user's stays there and
+        # cannot log in; without this, each is reported with a traceback.
+        if not isinstance(user, orm.User) or self.system_user_exists(user):
+            await super().add_user(user)
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Settings | bool:
         model = self.declared(user.name)
@@ -152,7 +157,9 @@ class HomeSpawner(DockerSpawner):
 
     async def apply_group_overrides(self) -> None:
         """Take spawner.json; the first step of a spawn, before all that the owner can hook in."""
-        self.settings = read_json(SPAWNER, "image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts")
+        self.settings = read_json(
+            SPAWNER, "image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle"
+        )
         self.settings["mounts"] = mounts_for(self.user.name, self.settings["mounts"])
         values = {
             "image": self.settings["image"],
@@ -185,6 +192,9 @@ class HomeSpawner(DockerSpawner):
             }
             for mount in self.settings["mounts"]
         ]
+        if self.settings["ca_bundle"]:  # a network that inspects TLS is known to the machine alone
+            bundle = self.settings["ca_bundle"]
+            mounts.append({"type": "bind", "source": bundle, "target": CA_BUNDLE, "read_only": True})
         if all(mount["target"] != WORK for mount in mounts):
             volume = "{prefix}-{username}"
             mounts.append({"type": "volume", "source": volume, "target": WORK, "labels": self.labels()})
@@ -214,6 +224,8 @@ class HomeSpawner(DockerSpawner):
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
+        if self.settings["ca_bundle"]:
+            env = dict.fromkeys(CA_VARIABLES, CA_BUNDLE) | env
         if identity(self.settings["mounts"])["user"]:
             env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
         return env
@@ -240,6 +252,10 @@ class HomeSpawner(DockerSpawner):
             await self.stop_object()
         else:
             await super().stop(now)
+
+    async def remove_object(self) -> None:
+        await self.stop_object()  # one that the hub no longer knew may still run, and holds the name
+        await super().remove_object()
 
     @property
     def internal_hostname(self) -> str:
@@ -303,9 +319,13 @@ def configure(c: Config) -> Settings:
     c.ConfigurableHTTPProxy.api_url = "http://proxy:8001"
     c.ConfigurableHTTPProxy.auth_token = token
 
+    # aiodns would keep an address for the 600 s of Docker's DNS, when its container is long gone.
+    aiohttp.connector.DefaultResolver = aiohttp.ThreadedResolver  # type: ignore[attr-defined]
+    c.JupyterHubHTTPClient.connector_options = {"use_dns_cache": False}
+
     c.Spawner.notebook_dir = WORK
-    c.Spawner.start_timeout = 120  # seconds; twenty servers at once need 34 s on two processors
-    c.Spawner.http_timeout = 120
+    c.Spawner.start_timeout = 120  # seconds
+    c.Spawner.http_timeout = 60  # twenty servers at once need 34 s on two processors
     c.HomeSpawner.project = hub["project"]
     c.DockerSpawner.network_name = hub["project"]
     c.DockerSpawner.prefix = f"{hub['project']}-user"

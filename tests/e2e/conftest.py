@@ -1,0 +1,57 @@
+"""The machine under test, its hub and its users, as molecule/shared/inventory/hosts.yml declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from client import HubClient
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = yaml.safe_load((ROOT / "molecule/shared/inventory/hosts.yml").read_text(encoding="utf-8"))
+DECLARED = INVENTORY["jupyterhub"]["vars"]["jupyterhub_home_users"]
+# zoe is declared by a hash alone.
+PASSWORDS = {user["name"]: user.get("password", f"{user['name']}-test-secret") for user in DECLARED}
+
+ClientFactory = Callable[[str], HubClient]
+
+
+@pytest.fixture(scope="module")
+def url(host: Host) -> str:
+    """The hub's address, as another device on the machine's network uses it."""
+    addresses = host.interface("eth0").addresses
+    return f"http://{next(address for address in addresses if ':' not in address)}:8000"
+
+
+@pytest.fixture(scope="module")
+def login(url: str) -> ClientFactory:
+    """Log a declared user in; each call is a new session."""
+
+    def log_in(name: str) -> HubClient:
+        client = HubClient(url, name, PASSWORDS[name])
+        client.login()
+        return client
+
+    return log_in
+
+
+@pytest.fixture(scope="module")
+def serve(login: ClientFactory) -> Iterator[ClientFactory]:
+    """Log a declared user in, with their server running and entered; it is stopped at the end."""
+    clients: dict[str, HubClient] = {}
+
+    def log_in_and_start(name: str) -> HubClient:
+        if name not in clients:
+            clients[name] = login(name)
+        client = clients[name]
+        if client.server() is None:
+            client.spawn()
+        client.enter().raise_for_status()
+        return client
+
+    yield log_in_and_start
+    for client in clients.values():
+        client.stop()

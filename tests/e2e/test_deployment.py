@@ -1,0 +1,121 @@
+"""How hub and proxy are run, and what they give away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import PASSWORDS, ClientFactory
+from testinfra.host import Host
+
+DIRECTORY = "/opt/jupyterhub-home"
+SERVICES = ["jupyterhub-home-hub", "jupyterhub-home-proxy"]
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest, host: Host) -> dict[str, Any]:
+    """What Docker knows of one service's container."""
+    record: dict[str, Any] = json.loads(host.check_output(f"docker inspect {request.param}"))[0]
+    return record
+
+
+def test_no_process_is_root(host: Host, service: dict[str, Any]) -> None:
+    processes = host.check_output(f"docker top {service['Id']} -eo pid,uid,args").splitlines()[1:]
+    assert processes
+    for process in processes:
+        _, uid, arguments = process.split(maxsplit=2)
+        assert int(uid) in (58081, 58082), arguments
+
+
+def test_gives_up_privileges(service: dict[str, Any]) -> None:
+    assert service["HostConfig"]["CapDrop"] == ["ALL"]
+    assert not service["HostConfig"]["CapAdd"]
+    assert not service["HostConfig"]["Privileged"]
+    assert "no-new-privileges:true" in service["HostConfig"]["SecurityOpt"]
+
+
+def test_looks_after_itself(service: dict[str, Any]) -> None:
+    assert service["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert service["State"]["Health"]["Status"] in ("starting", "healthy")
+    assert service["HostConfig"]["LogConfig"]["Config"]["max-size"]
+    assert service["HostConfig"]["LogConfig"]["Config"]["max-file"]
+
+
+def test_health_check_passes(host: Host, service: dict[str, Any]) -> None:
+    kind, *command = service["Config"]["Healthcheck"]["Test"]
+    assert kind == "CMD"
+    quoted = " ".join("'" + part.replace("'", "'\\''") + "'" for part in command)
+    assert host.run(f"docker exec {service['Id']} {quoted}").rc == 0
+
+
+def test_hub_logs_no_traceback(host: Host) -> None:
+    log = host.run("docker logs jupyterhub-home-hub")
+    assert "Traceback" not in log.stdout + log.stderr
+
+
+@pytest.fixture
+def secrets(host: Host, login: ClientFactory) -> list[str]:
+    """Everything that must not show; after somebody logged in and has a server's record."""
+    login("mia")
+    shadow = host.file(f"{DIRECTORY}/users/shadow").content_string.splitlines()
+    hashes = [line.split(":")[1] for line in shadow]
+    token = host.file(f"{DIRECTORY}/secrets/proxy-token").content_string.strip()
+    found = [*PASSWORDS.values(), *hashes, token]
+    return [secret for secret in found if len(secret) > 8]
+
+
+def shown(secrets: list[str], text: str) -> list[str]:
+    """The secrets in a text, so short that the report itself gives none away."""
+    return [secret[:4] + "..." for secret in secrets if secret in text]
+
+
+def test_docker_inspect_shows_no_secret(host: Host, serve: ClientFactory, secrets: list[str]) -> None:
+    serve("bob")
+    for kind in ("container", "image", "volume", "network"):
+        listing = "ls --all" if kind in ("container", "image") else "ls"
+        names = host.check_output(f"docker {kind} {listing} --quiet").split()
+        assert names
+        assert not shown(secrets, host.check_output(f"docker {kind} inspect {' '.join(names)}"))
+
+
+def test_image_layers_show_no_secret(host: Host, secrets: list[str]) -> None:
+    for image in host.check_output("docker image ls --quiet").split():
+        history = host.check_output(f"docker history --no-trunc {image}")
+        assert not shown(secrets, history)
+
+
+def test_process_list_shows_no_secret(host: Host, secrets: list[str]) -> None:
+    assert not shown(secrets, host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
+
+
+def test_logs_show_no_secret(host: Host, secrets: list[str]) -> None:
+    for name in host.check_output("docker ps --all --format '{{.Names}}'").split():
+        log = host.run(f"docker logs {name}")
+        assert not shown(secrets, log.stdout + log.stderr)
+    assert not shown(secrets, host.check_output("journalctl --no-pager --quiet"))
+
+
+def test_nobody_else_on_the_machine_reads_a_secret(host: Host, secrets: list[str]) -> None:
+    """Search as an ordinary account of the machine, in every file that it can read."""
+    patterns = "/run/secrets-to-find"
+    listed = "\n".join(secrets).replace("'", "'\\''")
+    try:
+        host.check_output(f"umask 077; printf '%s\\n' '{listed}' >{patterns}; chown kim {patterns}")
+        search = host.run(
+            f"su kim -c 'LC_ALL=C grep --recursive --files-with-matches --no-messages "
+            f"--binary-files=text --fixed-strings --file={patterns} --exclude-dir=proc "
+            f"--exclude-dir=sys --exclude-dir=dev --exclude={patterns.rsplit('/', 1)[1]} /'"
+        )
+        assert search.stdout == ""
+    finally:
+        host.check_output(f"rm {patterns}")
+    assert host.run(f"su kim -c 'cat {DIRECTORY}/users/shadow'").rc != 0
+    assert host.run(f"su kim -c 'cat {DIRECTORY}/secrets/proxy-token'").rc != 0
+
+
+def test_servers_leave_no_container_behind(host: Host, serve: ClientFactory) -> None:
+    bob = serve("bob")
+    bob.stop()
+    names = host.check_output("docker ps --all --format '{{.Names}}'").split()
+    assert "jupyterhub-home-user-bob" not in names

@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Test machines: Debian with systemd (and, but for `bare`, its own Docker) in a container.
+#
+#   machine.sh build KIND                      make the image once; print its reference
+#   machine.sh boot NAME KIND [STORE [new]]    build, boot and wait; STORE names the volume for the
+#                                              nested /var/lib/docker (default NAME-docker), `new`
+#                                              empties it first
+#   machine.sh address NAME                    print the machine's IP address
+#   machine.sh remove NAME                     stop and remove the machine and its own volume
+#   machine.sh clean                           remove every jhh- container, volume and network
+#
+# KIND is trixie, bookworm or bare. A STORE with a name of its own outlives the machine, so that the
+# next one with the same engine finds the images that were built there; containers, volumes and
+# networks in it are not kept.
+set -euo pipefail
+shopt -s inherit_errexit
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ca_bundle=${JHH_CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}
+
+# What Debian's standard system has that a test or Ansible meets on a target.
+standard=systemd-sysv,dbus,libpam-systemd,python3,python3-apt,python3-debian,sudo,iproute2,iptables,ca-certificates,procps,kmod
+
+die() {
+    printf 'machine.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# Sets suite, variant, packages and user for one kind of machine.
+recipe() {
+    user=
+    case $1 in
+        trixie)
+            suite=trixie variant=minbase
+            packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
+            ;;
+        bookworm)
+            suite=bookworm variant=minbase
+            packages=$standard,docker.io # engine 20.10 without Compose v2: the role must bring it
+            ;;
+        bare)
+            suite=bookworm variant=standard
+            packages=systemd-sysv,sudo,git,make # the standard system, and what a clone takes
+            user=kim
+            ;;
+        *) die "no such kind of machine: $1 (trixie, bookworm or bare)" ;;
+    esac
+}
+
+# The Debian mirrors this host uses, as lines for mmdebstrap; nothing where it uses none.
+mirrors() {
+    # shellcheck disable=SC2016 # apt expands these
+    apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Identifier: Packages' 'Component: main' \
+        2>/dev/null | sort -u | while IFS='|' read -r label uri; do
+        case $label in
+            Debian) printf 'deb %s %s main\ndeb %s %s-updates main\n' "$uri" "$suite" "$uri" "$suite" ;;
+            Debian-Security) printf 'deb %s %s-security main\n' "$uri" "$suite" ;;
+        esac
+    done
+}
+
+build() {
+    recipe "$1"
+    local image hooks work
+    image=jhh-machine-$1:$(
+        {
+            declare -f build
+            mirrors
+            printf '%s\n' "$suite" "$variant" "$packages" "$user"
+            cat "$here/init.sh"
+        } | sha256sum | cut -c1-12
+    )
+    if docker image inspect "$image" >/dev/null 2>&1; then
+        echo "$image"
+        return
+    fi
+    echo "building $image" >&2
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064 # $work is local: expand it now
+    trap "as_root rm -rf '$work'" EXIT
+    mirrors >"$work/sources.list"
+    # shellcheck disable=SC2016 # in a hook, mmdebstrap's shell expands $1 to the chroot
+    hooks=(
+        # policy-rc.d keeps the packages from starting services inside the chroot.
+        --essential-hook='printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d"'
+        --essential-hook='chmod 755 "$1/usr/sbin/policy-rc.d"'
+        --customize-hook='rm -f "$1/usr/sbin/policy-rc.d" "$1/etc/resolv.conf" "$1/etc/hostname"'
+        --customize-hook=': >"$1/etc/machine-id"'
+        --customize-hook='cd "$1/etc/apt"; cat sources.list.d/*.list >sources.list; rm sources.list.d/*.list'
+        --customize-hook="upload '$here/init.sh' /usr/local/sbin/machine-init"
+        --customize-hook='chmod 755 "$1/usr/local/sbin/machine-init"'
+    )
+    if [ -n "$user" ]; then
+        hooks+=(
+            --customize-hook="chroot \"\$1\" useradd --create-home --shell /bin/bash $user"
+            --customize-hook="echo '$user ALL=(ALL) NOPASSWD: ALL' >\"\$1/etc/sudoers.d/$user\""
+        )
+    fi
+    set -- "$1" "$suite" "$work/root.tar"
+    if [ -s "$work/sources.list" ]; then set -- "$@" "$work/sources.list"; fi
+    as_root mmdebstrap --quiet --variant="$variant" --include="$packages" "${hooks[@]}" "${@:2}" >&2
+    docker import --change 'CMD ["/usr/local/sbin/machine-init"]' --change 'ENV container=docker' \
+        "$work/root.tar" "$image" >/dev/null
+    docker image ls --format '{{.Repository}}:{{.Tag}}' "jhh-machine-$1" | grep -Fxv "$image" \
+        | xargs --no-run-if-empty docker image rm >/dev/null 2>&1 || true # one may be in use
+    echo "$image"
+}
+
+boot() {
+    local name=$1 kind=$2 store=${3:-$1-docker} image mounts=()
+    case $name in jhh-*) ;; *) die "a machine's name begins with jhh-: $name" ;; esac
+    image=$(build "$kind")
+    remove "$name"
+    if [ "${4:-}" = new ]; then docker volume rm --force "$store" >/dev/null; fi
+    # A machine that was killed leaves containers behind in its store; without this their restart
+    # policies would bring them up in the next one.
+    docker run --rm --name "$name-store" --volume "$store:/store" "$image" sh -c '
+        cd /store && rm -rf containers/* volumes/* network/files swarm engine-id image/*/layerdb/mounts/*'
+    # What the host's owner set for packages holds in the machine too; the CA must do without.
+    if grep -qs index-url /etc/pip.conf; then
+        mounts+=(--volume /etc/pip.conf:/etc/pip.conf:ro)
+    fi
+    # Not --privileged: it fails where the kernel denies SYS_RESOURCE to root.
+    docker run --detach --tty --stop-signal SIGRTMIN+3 --name "$name" --hostname "$name" \
+        --cap-add ALL --cap-drop SYS_RESOURCE \
+        --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+        --device-cgroup-rule 'a *:* rwm' --cgroupns=private \
+        --tmpfs /run:mode=755,exec --tmpfs /run/lock --tmpfs /tmp:exec,mode=1777 \
+        --volume "$store:/var/lib/docker" \
+        --volume "$ca_bundle:/etc/ssl/certs/ca-certificates.crt:ro" "${mounts[@]}" \
+        "$image" >/dev/null
+    for _ in $(seq 120); do
+        case $(docker exec "$name" systemctl is-system-running 2>/dev/null || true) in
+            running | degraded) return ;;
+        esac
+        sleep 0.5
+    done
+    docker logs --tail 30 "$name" >&2
+    die "$name did not boot"
+}
+
+remove() {
+    docker container inspect "$1" >/dev/null 2>&1 || {
+        docker volume rm --force "$1-docker" >/dev/null
+        return 0
+    }
+    docker exec "$1" sh -c '
+        docker info >/dev/null 2>&1 || exit 0
+        docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
+        docker volume ls --quiet | xargs --no-run-if-empty docker volume rm
+        docker network prune --force' >/dev/null 2>&1 || true
+    docker stop --time 20 "$1" >/dev/null 2>&1 || true
+    docker rm --force --volumes "$1" >/dev/null
+    docker volume rm --force "$1-docker" >/dev/null
+}
+
+clean() {
+    local name
+    docker ps --all --filter name=^jhh- --format '{{.Names}}' | while read -r name; do
+        remove "$name" </dev/null
+    done
+    docker volume ls --quiet --filter name=^jhh- | xargs --no-run-if-empty docker volume rm >/dev/null
+    docker network ls --quiet --filter name=^jhh- | xargs --no-run-if-empty docker network rm >/dev/null
+}
+
+case ${1:-} in
+    build) build "${2:?KIND}" ;;
+    boot) boot "${2:?NAME}" "${3:?KIND}" "${@:4}" ;;
+    address) docker inspect --format '{{.NetworkSettings.IPAddress}}' "${2:?NAME}" ;;
+    remove) remove "${2:?NAME}" ;;
+    clean) clean ;;
+    *) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit 2 ;;
+esac

@@ -1,0 +1,203 @@
+"""The README's own commands, in machines that Debian's installer could have left; see molecule/quickstart.
+
+The tests of a machine build on each other in their order: the first runs the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import testinfra
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/e2e"))
+from client import HubClient  # noqa: E402 (found by the line above)
+
+SUDO_PASSWORD = "kim-sudo-secret"
+
+
+def readme_commands() -> str:
+    """What the README has a newcomer type: the one fenced block below the mark."""
+    blocks = re.findall(r"^<!-- quickstart -->\n```sh\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+    assert len(blocks) == 1, "the README needs one ```sh block below a line <!-- quickstart -->"
+    return str(blocks[0])
+
+
+@pytest.fixture(scope="session")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bare repository whose HEAD is the working tree as `git add --all` would commit it."""
+    bare = tmp_path_factory.mktemp("snapshot") / "repo.git"
+    person = {f"GIT_{role}_{key}": "test" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+
+    def git(*arguments: str) -> str:
+        environment = {**os.environ, **person, "GIT_DIR": str(bare), "GIT_WORK_TREE": str(ROOT)}
+        done = subprocess.run(
+            ("git", *arguments), cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    subprocess.run(("git", "clone", "--quiet", "--bare", ROOT, bare), check=True)
+    git("read-tree", "HEAD")
+    git("add", "--all")
+    git("update-ref", "HEAD", git("commit-tree", git("write-tree"), "-p", "HEAD", "-m", "Working tree"))
+    return bare
+
+
+@dataclass
+class Installed:
+    """A machine on which the commands ran: its user, root's view of it, where the clone is, and what was printed."""
+
+    user: str
+    machine: str
+    root: Host
+    checkout: str
+    output: str
+    seconds: float
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """The name and the password that were printed."""
+        found = re.search(r"^Log in as user (\S+), password (\S+)$", self.output, re.M)
+        assert found, self.output[-3000:]
+        return found[1], found[2]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses that were printed."""
+        return re.findall(r"^ *- (http://\S+)$", self.output, re.M)
+
+    def exec(self, user: str, folder: str) -> list[str]:
+        """The beginning of a command that runs another one in the machine."""
+        return ["docker", "exec", "--interactive", "--user", user, "--workdir", folder, self.machine]
+
+
+@pytest.fixture(scope="module")
+def installed(host: Host, snapshot: Path) -> Installed:
+    """The machine after the README's commands, which get this working tree for the address that they clone."""
+    name, user = host.backend.name, host.backend.user or "root"
+    root = testinfra.get_host(f"docker://{name}")
+    home = root.user(user).home
+    commands = readme_commands()
+    address = re.findall(r"^git clone (\S+)$", commands, re.M)[0]
+    folder = re.findall(r"^cd (\S+)$", commands, re.M)[0]
+    subprocess.run(("docker", "cp", "--quiet", snapshot, f"{name}:/srv/repo.git"), check=True)
+    root.run_expect([0], f"chown -R {user}: /srv/repo.git")
+    root.run_expect([0], f"git config --system url./srv/repo.git.insteadOf {address}")
+    machine = Installed(user, name, root, f"{home}/{folder}", "", 0)
+    begin = time.monotonic()
+    done = subprocess.run(
+        [*machine.exec(user, home), "bash", "-e"],
+        input=commands, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    machine.output, machine.seconds = done.stdout, time.monotonic() - begin
+    print(f"{user}: the README's commands took {machine.seconds:.0f} s")
+    assert done.returncode == 0, done.stdout[-6000:]
+    return machine
+
+
+def test_no_alarm_is_printed(installed: Installed) -> None:
+    assert not re.search(r"fatal:|FAILED|\[(ERROR|WARNING|DEPRECATION WARNING)\]", installed.output), installed.output
+
+
+def test_engine_runs_as_the_machine_starts_services(installed: Installed) -> None:
+    systemd = installed.root.file("/run/systemd/system").exists
+    assert systemd == (installed.user != "root"), "the machine is not the one that this test is about"
+    assert bool(installed.root.process.filter(comm="systemd")) == systemd
+    assert installed.root.run("docker version --format '{{.Server.Version}}'").stdout.startswith("20.10")
+
+
+def test_printed_login_opens_every_printed_address(installed: Installed) -> None:
+    name, password = installed.login
+    assert name == ("admin" if installed.user == "root" else installed.user)
+    assert installed.urls
+    for url in installed.urls:
+        client = HubClient(url, name, password)
+        client.login()
+    assert client.model()["admin"]
+    client.spawn()
+    client.enter().raise_for_status()
+    assert client.run("5 * 4") == "20"
+    client.stop()
+
+
+def test_vault_is_encrypted_and_private(installed: Installed) -> None:
+    vault = installed.root.file(f"{installed.checkout}/group_vars/jupyterhub/vault.yml")
+    assert vault.content_string.startswith("$ANSIBLE_VAULT;")
+    for file in (vault, installed.root.file(f"{installed.checkout}/.vault-password")):
+        assert (file.user, file.mode) == (installed.user, 0o600)
+
+
+def test_password_is_nowhere_else(installed: Installed) -> None:
+    # From a file, not as an argument: the search would find itself.
+    installed.root.run_expect([0], f"umask 077 && printf '%s\\n' {shlex.quote(installed.login[1])} >/root/needle")
+    for place in (
+        "docker ps --all --quiet | xargs docker inspect",
+        "docker ps --all --quiet | xargs -n 1 docker logs 2>&1",
+        "docker image ls --quiet | xargs docker image history --no-trunc",
+        "ps axeww",
+    ):
+        found = installed.root.run(f"{{ {place}; }} | grep -cFf /root/needle")
+        assert found.stdout.strip() == "0", place
+    readable = installed.root.run(
+        "find / /tmp /run /dev/shm -xdev -type f -perm -004 -exec grep -lsFf /root/needle {} +"
+    )
+    assert readable.stdout == ""
+
+
+def run_again(installed: Installed) -> str:
+    """What a second `make hub` prints; the ordinary user has to give a password to sudo this time."""
+    make = "make hub"
+    if installed.user == "root":
+        return subprocess.run(
+            [*installed.exec("root", installed.checkout), "sh", "-c", make], capture_output=True, text=True, check=True
+        ).stdout
+    installed.root.run_expect([0], f"echo {installed.user}:{SUDO_PASSWORD} | chpasswd")
+    installed.root.run_expect([0], f"echo '{installed.user} ALL=(ALL) ALL' >/etc/sudoers.d/{installed.user}")
+    # script(1) gives it a terminal, where Ansible asks.
+    command = [*installed.exec(installed.user, installed.checkout), "script", "-qefc", make, "/dev/null"]
+    shown = b""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout
+        while b"BECOME password: " not in shown and (some := os.read(process.stdout.fileno(), 4096)):
+            shown += some
+        process.stdin.write(f"{SUDO_PASSWORD}\n".encode())
+        process.stdin.flush()
+        shown += process.stdout.read()
+    assert process.returncode == 0, shown.decode()
+    assert b"BECOME password: " in shown
+    assert SUDO_PASSWORD.encode() not in shown
+    return shown.decode()
+
+
+def test_second_run_changes_nothing(installed: Installed) -> None:
+    vault = f"{installed.checkout}/group_vars/jupyterhub/vault.yml"
+    before = installed.root.file(vault).sha256sum
+    containers = installed.root.run("docker ps --no-trunc --quiet").stdout
+    output = run_again(installed)
+    assert re.search(r"\bchanged=0\b.*\bfailed=0\b", output), output
+    assert set(installed.urls) <= set(re.findall(r"http://[^\s\x1b]+", output))
+    assert "Log in as" not in output
+    assert installed.login[1] not in output
+    assert installed.root.file(vault).sha256sum == before
+    assert installed.root.run("docker ps --no-trunc --quiet").stdout == containers
+
+
+def test_clone_stays_clean(installed: Installed) -> None:
+    command = [*installed.exec(installed.user, installed.checkout), "git", "status", "--short"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+
+
+def test_make_help_lists_the_targets(installed: Installed) -> None:
+    command = [*installed.exec(installed.user, installed.checkout), "make", "help"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for target in ("hub", "vault", "password", "test", "test-fast", "bench"):
+        assert re.search(rf"^ +make {target} +\S", listed, re.M)

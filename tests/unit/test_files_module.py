@@ -1,0 +1,113 @@
+"""jupyterhub_home_files: a folder that holds exactly these files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jupyterhub_home_files as files
+import pytest
+from conftest import RunModule
+
+ME = {"owner": os.getuid(), "group": os.getgid()}
+
+
+def wish(content: str, mode: str = "0644") -> dict[str, Any]:
+    return {"content": content, "mode": mode, **ME}
+
+
+def state(root: Path) -> dict[str, str]:
+    """What is there: files' text, and 'folder'."""
+    return {
+        str(path.relative_to(root)): "folder" if path.is_dir() else path.read_text() for path in sorted(root.rglob("*"))
+    }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "hub"
+
+
+def test_four_steps(root: Path, run_module: RunModule) -> None:
+    """Check, real, real again, check again: the same answer, then nothing to do."""
+    arguments = {"root": str(root), "files": {"compose.yml": wish("a\n"), "images/hub/x": wish("b\n", "0755")}}
+    tried = run_module(files, arguments, check=True)
+    assert tried["changed"] and not root.exists()
+    done = run_module(files, arguments)
+    assert (done["changed"], done["paths"], done["diff"]) == (True, tried["paths"], tried["diff"])
+    assert state(root) == {"compose.yml": "a\n", "images": "folder", "images/hub": "folder", "images/hub/x": "b\n"}
+    assert (root / "images/hub/x").stat().st_mode & 0o7777 == 0o755
+    assert root.stat().st_mode & 0o7777 == 0o755
+    for check in (False, True):
+        again = run_module(files, arguments, check=check)
+        assert (again["changed"], again["paths"], again["diff"]) == (False, [], [])
+
+
+def test_only_what_differs_is_written(root: Path, run_module: RunModule) -> None:
+    run_module(files, {"root": str(root), "files": {"a": wish("a"), "b": wish("b")}})
+    untouched = (root / "a").stat().st_ino
+    done = run_module(files, {"root": str(root), "files": {"a": wish("a"), "b": wish("c")}})
+    assert done["paths"] == [str(root / "b")]
+    assert (done["diff"][0]["before"], done["diff"][0]["after"]) == ("b", "c")
+    assert (root / "a").stat().st_ino == untouched
+
+
+def test_a_changed_mode_is_put_right(root: Path, run_module: RunModule) -> None:
+    arguments = {"root": str(root), "files": {"token": wish("a", "0640")}}
+    run_module(files, arguments)
+    (root / "token").chmod(0o644)
+    assert run_module(files, arguments, check=True)["changed"]
+    assert (root / "token").stat().st_mode & 0o7777 == 0o644
+    assert run_module(files, arguments)["changed"]
+    assert (root / "token").stat().st_mode & 0o7777 == 0o640
+
+
+def test_exact_folders_lose_what_is_not_named(root: Path, run_module: RunModule) -> None:
+    arguments = {"root": str(root), "files": {"images/a": wish("a"), "hub/b": wish("b")}, "exact": ["images"]}
+    run_module(files, arguments)
+    (root / "images/old").mkdir()
+    (root / "images/old/x").write_text("x")
+    (root / "images/dangling").symlink_to("nowhere")
+    (root / "hub/mine").write_text("mine")
+    tried = run_module(files, arguments, check=True)
+    assert sorted(tried["paths"]) == [str(root / "images/dangling"), str(root / "images/old/x")]
+    assert (root / "images/old/x").exists()
+    done = run_module(files, arguments)
+    assert done["paths"] == tried["paths"]
+    assert not (root / "images/old/x").exists() and not (root / "images/dangling").is_symlink()
+    assert (root / "hub/mine").exists()
+    assert not run_module(files, arguments)["changed"]
+
+
+def test_a_generated_secret_is_made_once_and_never_shown(root: Path, run_module: RunModule) -> None:
+    arguments = {"root": str(root), "files": {"secrets/token": {"generate": 32, "mode": "0640", **ME}}}
+    assert run_module(files, arguments, check=True)["changed"]
+    made = run_module(files, arguments)
+    token = (root / "secrets/token").read_text()
+    assert len(token) == 65 and int(token, 16) > 0
+    assert token.strip() not in made["output"]
+    assert "generated, not shown" in made["output"]
+    assert not run_module(files, arguments)["changed"]
+    (root / "secrets/token").chmod(0o600)
+    again = run_module(files, arguments)
+    assert again["changed"] and token.strip() not in again["output"]
+    assert (root / "secrets/token").read_text() == token
+
+
+def test_an_empty_secret_is_made_anew(root: Path, run_module: RunModule) -> None:
+    arguments = {"root": str(root), "files": {"token": {"generate": 32, **ME}}}
+    root.mkdir()
+    (root / "token").write_text("\n")
+    run_module(files, arguments)
+    assert len((root / "token").read_text()) == 65
+
+
+def test_a_long_file_is_not_shown_whole() -> None:
+    text = files.shown("x\n" * 301)
+    assert text.startswith("(301 lines, sha256 ") and len(text) < 60
+    assert files.shown("x\n" * 300) == "x\n" * 300
+
+
+def test_bare_text_belongs_to_root() -> None:
+    assert files.specification("a") == {"content": "a", "generate": 0, "mode": 0o644, "owner": 0, "group": 0}

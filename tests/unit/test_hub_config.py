@@ -1,0 +1,459 @@
+"""The hub's configuration without a hub: what the JSON files become, and who wins over whom."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jupyterhub.roles
+import pytest
+from jupyterhub.auth import PAMAuthenticator
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+HUB_IMAGE = Path(__file__).parents[2] / "roles/jupyterhub_home/files/images/hub"
+sys.path.insert(0, str(HUB_IMAGE))
+import culler  # noqa: E402
+import jupyterhub_home as home  # noqa: E402
+
+HUB = {"project": "home", "base_url": "/", "admin_access": True, "idle_timeout": 1000, "config": {}}
+SPAWNER = {
+    "image": "user:1",
+    "default_url": "/lab",
+    "memory_limit": "1G",
+    "cpu_limit": 1.5,
+    "pids_limit": 100,
+    "mounts": [],
+    "ca_bundle": None,
+}
+USERS = {"alice": {"admin": True, "groups": ["staff"]}, "bob": {"admin": False, "groups": []}}
+
+
+def mount(target: str, **values: Any) -> dict[str, Any]:
+    """One entry of spawner.json's mounts, after mounts_for()."""
+    return {
+        "source": "/srv/x",
+        "target": target,
+        "read_only": False,
+        "users": None,
+        "uid": 0,
+        "gid": 0,
+        **values,
+    }
+
+
+class Files:
+    """The settings files in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.write("hub.json", HUB)
+        self.write("spawner.json", SPAWNER)
+        self.write("users.json", USERS)
+        self.write("proxy-token", "secret-of-the-proxy\n")
+
+    def write(self, name: str, content: Any) -> None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (self.folder / name).write_text(text)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    for constant, name in {
+        "HUB": "hub.json",
+        "SPAWNER": "spawner.json",
+        "USERS": "users.json",
+        "TOKEN": "proxy-token",
+        "EXTRA": "extra.py",
+    }.items():
+        monkeypatch.setattr(home, constant, tmp_path / name)
+    return Files(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def unchanged_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put JupyterHub's own roles back after each test."""
+    monkeypatch.setattr(jupyterhub.roles, "get_default_roles", jupyterhub.roles.get_default_roles)
+
+
+def load(files: Files, **hub: Any) -> Config:
+    """What JupyterHub would get from jupyterhub_config.py."""
+    files.write("hub.json", HUB | hub)
+    return PyFileConfigLoader("jupyterhub_config.py", str(HUB_IMAGE)).load_config()
+
+
+# --- files ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "cannot read"), ("", "is empty"), ("{,}", "is not JSON"), ("[]", "not a JSON object"), ("{}", "lacks a")],
+)
+def test_broken_file_is_one_clear_error(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(home.SettingsError, match=message) as error:
+        home.read_json(path, "a")
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["hub.json", "spawner.json", "users.json", "proxy-token"])
+def test_hub_does_not_start_without_a_file(files: Files, name: str) -> None:
+    (files.folder / name).unlink()
+    with pytest.raises(SystemExit, match=f"jupyterhub-home: cannot read .*{name}"):
+        PyFileConfigLoader("jupyterhub_config.py", str(HUB_IMAGE)).load_config()
+
+
+# --- configuration --------------------------------------------------------
+
+
+def test_defaults(files: Files) -> None:
+    c = load(files)
+    assert c.JupyterHub.authenticator_class is home.HomeAuthenticator
+    assert c.DockerSpawner.prefix == "home-user"
+    assert c.JupyterHub.cleanup_servers is False
+    assert c.ConfigurableHTTPProxy.auth_token == "secret-of-the-proxy"
+    assert {"name": "proxy", "api_token": "secret-of-the-proxy"} in c.JupyterHub.services
+    roles = {role["name"]: role for role in c.JupyterHub.load_roles}
+    assert roles["proxy"]["scopes"] == ["proxy"]
+    assert roles["admin"]["users"] == ["alice"]
+    assert "access:servers" in roles["idle-culler"]["scopes"]
+
+
+@pytest.mark.parametrize(("timeout", "every"), [(10, 5), (1000, 250), (42000, 600)])
+def test_culler_looks_often_enough(timeout: int, every: int) -> None:
+    service, role = home.culler(timeout)
+    assert f"--timeout={timeout}" in service["command"]
+    assert f"--cull-every={every}" in service["command"]
+    assert role["services"] == [service["name"]]
+
+
+def test_no_culler_without_timeout(files: Files) -> None:
+    c = load(files, idle_timeout=0)
+    assert [service["name"] for service in c.JupyterHub.services] == ["proxy"]
+
+
+def test_owner_traits_then_owner_python_win(files: Files) -> None:
+    files.write("extra.py", "c.Spawner.http_timeout = 3\nc.JupyterHub.services.append({'name': 'own'})\n")
+    c = load(files, config={"Spawner": {"http_timeout": 1, "start_timeout": 2}})
+    assert (c.Spawner.http_timeout, c.Spawner.start_timeout) == (3, 2)
+    assert [service["name"] for service in c.JupyterHub.services] == ["proxy", "idle-culler", "own"]
+
+
+def test_owner_lists_do_not_drop_ours_but_replace_by_name(files: Files) -> None:
+    mine = {"name": "idle-culler", "services": ["idle-culler"], "scopes": []}
+    c = load(files, config={"JupyterHub": {"load_roles": [mine], "services": [{"name": "own"}]}})
+    assert {service["name"] for service in c.JupyterHub.services} == {"own", "proxy", "idle-culler"}
+    assert [role for role in c.JupyterHub.load_roles if role["name"] == "idle-culler"] == [mine]
+
+
+@pytest.mark.parametrize("text", ["raise ValueError('oops')", "def (:"])
+def test_broken_extra_stops_the_hub(files: Files, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    files.write("extra.py", text)
+    with pytest.raises(SystemExit, match=r"jupyterhub-home: .*extra\.py: (ValueError|SyntaxError)"):
+        load(files)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_another_authenticator_gets_the_admins_and_nothing_else(files: Files) -> None:
+    c = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}})
+    assert c.Authenticator == {"admin_users": {"alice"}}
+    assert "admin" not in {role["name"] for role in c.JupyterHub.load_roles}
+    c = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}, "Authenticator": {"admin_users": ["x"]}})
+    assert c.Authenticator.admin_users == ["x"]
+
+
+@pytest.mark.parametrize("access", [True, False])
+def test_admin_access(files: Files, access: bool) -> None:
+    load(files, admin_access=access)
+    scopes = next(role["scopes"] for role in jupyterhub.roles.get_default_roles() if role["name"] == "admin")
+    for scope in ("access:servers", "shares", "tokens", "proxy", "admin:users"):
+        assert (scope in scopes) is access
+    assert {"admin-ui", "admin:servers"} <= set(scopes)
+
+
+# --- users ----------------------------------------------------------------
+
+
+@pytest.fixture
+def pam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PAM that accepts whoever says `right`."""
+
+    async def authenticate(self: Any, handler: Any, data: dict[str, str]) -> str | None:
+        return data["username"] if data["password"] == "right" else None
+
+    monkeypatch.setattr(PAMAuthenticator, "authenticate", authenticate)
+
+
+def log_in(authenticator: Any, name: str, password: str = "right") -> Any:
+    return asyncio.run(authenticator.get_authenticated_user(None, {"username": name, "password": password}))
+
+
+@pytest.mark.usefixtures("pam")
+def test_login_takes_admin_and_groups_from_the_file_each_time(files: Files) -> None:
+    authenticator = home.HomeAuthenticator()
+    alice = log_in(authenticator, "alice")
+    assert (alice["admin"], alice["groups"]) == (True, ["staff"])
+    assert log_in(authenticator, "bob")["admin"] is False
+    assert log_in(authenticator, "alice", "wrong") is None
+    assert log_in(authenticator, "root") is None
+    files.write("users.json", {"root2": {}, "alice": {"admin": False}})
+    assert log_in(authenticator, "root2")["groups"] == []
+    assert log_in(authenticator, "alice")["admin"] is False
+    assert log_in(authenticator, "bob") is None
+
+
+def test_open_session_follows_the_file(files: Files) -> None:
+    authenticator = home.HomeAuthenticator()
+    handler = SimpleNamespace()
+    alice = SimpleNamespace(name="alice")
+    model: Any = asyncio.run(authenticator.refresh_user(alice, handler))
+    assert model["admin"] is True
+    files.write("users.json", {})
+    assert asyncio.run(authenticator.refresh_user(alice, handler)) is False
+
+
+@pytest.mark.usefixtures("files")
+def test_authenticator_defaults_and_owner() -> None:
+    ours = home.HomeAuthenticator()
+    assert (ours.service, ours.allow_all, ours.manage_groups) == ("jupyterhub", True, True)
+    assert ours.allowed_users == {"alice", "bob"}
+    owner = Config({"Authenticator": {"auth_refresh_age": 7}, "PAMAuthenticator": {"service": "login"}})
+    theirs = home.HomeAuthenticator(config=owner)
+    assert (theirs.auth_refresh_age, theirs.service) == (7, "login")
+
+
+# --- servers --------------------------------------------------------------
+
+
+def test_mounts_for_a_user() -> None:
+    mounts = [
+        mount("/a", users=["alice"], source="/mine"),
+        mount("/a/", source="/everyone"),
+        mount("/b", users=["bob"]),
+    ]
+    assert [(m["source"], m["target"]) for m in home.mounts_for("alice", mounts)] == [("/mine", "/a")]
+    assert [(m["source"], m["target"]) for m in home.mounts_for("carl", mounts)] == [("/everyone", "/a")]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "user", "groups"),
+    [
+        ([], None, []),
+        ([mount(home.WORK, uid=1001, gid=1002)], "1001:1002", ["100", "1002"]),
+        ([mount(home.WORK, uid=1001, gid=0)], "1001:100", ["100"]),
+        ([mount(home.WORK, uid=0, gid=0)], None, []),
+        ([mount("/srv", uid=7, gid=8), mount("/opt", gid=0)], None, ["8"]),
+        ([mount(home.WORK, uid=1001, gid=1001), mount("/srv", gid=8)], "1001:1001", ["8", "100", "1001"]),
+    ],
+)
+def test_who_a_server_runs_as(mounts: list[dict[str, Any]], user: str | None, groups: list[str]) -> None:
+    assert home.identity(mounts) == {"user": user, "group_add": groups}
+
+
+class Engine:
+    """Stands in for Docker's API client and remembers what it was asked to create."""
+
+    def __init__(self) -> None:
+        self.created: dict[str, Any] = {}
+
+    def create_host_config(self, **options: Any) -> dict[str, Any]:
+        return options
+
+    def create_container(self, **options: Any) -> dict[str, str]:
+        self.created = options
+        return {"Id": "0123456789abcdef"}
+
+    def inspect_image(self, image: str) -> dict[str, Any]:
+        return {"Config": {"Cmd": ["jupyterhub-singleuser"]}}
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    engine = Engine()
+    monkeypatch.setattr(home.HomeSpawner, "_client", engine)
+    yield engine
+
+
+def spawn(engine: Engine, config: dict[str, Any] | None = None, name: str = "alice.b", **traits: Any) -> Any:
+    """The spawner after the steps of a spawn that shape the container."""
+    user = SimpleNamespace(name=name, groups=[], url=f"/user/{name}/")
+    ours = {"HomeSpawner": {"project": "home"}, "DockerSpawner": {"prefix": "home-user", "network_name": "home"}}
+    merged = Config(ours)
+    merged.merge(Config(config or {}))
+    spawner = home.HomeSpawner(config=merged, user=user)
+    spawner.get_args = list
+    spawner.user_options = {"image": "chosen:1"}
+    asyncio.run(spawner.apply_group_overrides())
+    for trait, value in traits.items():
+        setattr(spawner, trait, value)
+    asyncio.run(spawner.create_object())
+    return spawner
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that needs no hub."""
+    monkeypatch.setattr("dockerspawner.DockerSpawner.get_env", lambda self: {"A": "1"})
+
+
+def test_container(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    host = engine.created["host_config"]
+    assert engine.created["image"] == "user:1"
+    assert engine.created["name"] == "home-user-alice-2eb"
+    assert engine.created["labels"] == {"jupyterhub-home.project": "home", "jupyterhub-home.user": "alice.b"}
+    assert "user" not in engine.created
+    assert host["mem_limit"] == host["memswap_limit"] == 2**30
+    assert (host["pids_limit"], host["cpu_quota"], host["auto_remove"]) == (100, 150_000, False)
+    assert (host["cap_drop"], host["security_opt"]) == (["ALL"], ["no-new-privileges"])
+    assert [(m["Type"], m["Source"], m["Target"]) for m in host["mounts"]] == [
+        ("volume", "home-user-alice-2eb", home.WORK)
+    ]
+    assert host["mounts"][0]["VolumeOptions"]["Labels"]["jupyterhub-home.user"] == "alice.b"
+    assert spawner.user_options == {}
+
+
+def test_every_spawn_reads_the_file_and_nothing_sticks(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    empty = {"memory_limit": None, "cpu_limit": None, "pids_limit": None, "image": "user:2"}
+    files.write("spawner.json", SPAWNER | empty)
+    asyncio.run(spawner.apply_group_overrides())
+    asyncio.run(spawner.create_object())
+    host = engine.created["host_config"]
+    assert engine.created["image"] == "user:2"
+    assert not {"mem_limit", "memswap_limit", "pids_limit", "cpu_quota"} & set(host)
+
+
+@pytest.mark.parametrize("level", ["Spawner", "DockerSpawner", "HomeSpawner"])
+def test_owner_wins_at_every_level(files: Files, engine: Engine, level: str) -> None:
+    options = {"shm_size": "1g", "pids_limit": 7}
+    spawner = spawn(engine, {level: {"mem_limit": "2G", "default_url": "/tree", "extra_host_config": options}})
+    host = engine.created["host_config"]
+    assert spawner.default_url == "/tree"
+    assert host["mem_limit"] == host["memswap_limit"] == 2**31
+    assert (host["shm_size"], host["pids_limit"], host["cap_drop"]) == ("1g", 7, ["ALL"])
+
+
+def test_owner_hook_may_be_a_function_and_comes_later(files: Files, engine: Engine) -> None:
+    async def host_config(spawner: Any) -> dict[str, Any]:
+        return {"shm_size": spawner.image}
+
+    spawn(engine, extra_host_config=host_config, mem_limit="3G", extra_create_kwargs={"labels": {"x": "y"}})
+    host = engine.created["host_config"]
+    assert (host["shm_size"], host["memswap_limit"]) == ("user:1", 3 * 2**30)
+    assert engine.created["labels"]["x"] == "y"
+    assert len(engine.created["labels"]) == 3
+
+
+def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
+    folder = mount(home.WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
+    files.write("spawner.json", SPAWNER | {"mounts": [folder]})
+    spawn(engine)
+    mounts = engine.created["host_config"]["mounts"]
+    assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [("bind", "/home/{username}", home.WORK)]
+    assert engine.created["user"] == "1001:1001"
+    assert engine.created["environment"]["HOME"] == home.HOME
+    spawn(engine, name="bob")
+    assert engine.created["host_config"]["mounts"][0]["Type"] == "volume"
+    assert "user" not in engine.created
+
+
+def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None:
+    files.write("spawner.json", SPAWNER | {"ca_bundle": "/etc/ssl/lab.pem"})
+    spawn(engine)
+    bundle = engine.created["host_config"]["mounts"][0]
+    assert (bundle["Source"], bundle["Target"], bundle["ReadOnly"]) == ("/etc/ssl/lab.pem", home.CA_BUNDLE, True)
+    assert engine.created["environment"]["PIP_CERT"] == home.CA_BUNDLE
+    files.write("spawner.json", SPAWNER)
+    spawn(engine)
+    assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume"]
+
+
+def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine, name="a_b_c_d_e_f_g_h_i_j_k_l_m_n_o_p_")
+    spawner.object_id = "0123456789abcdef"
+    assert spawner.internal_hostname == "0123456789ab"
+    assert spawn(engine).internal_hostname == "home-user-alice-2eb"
+
+
+# --- idle servers ---------------------------------------------------------
+
+LIMIT = 100  # seconds
+NOW = datetime.now(UTC)
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).isoformat()
+
+
+def idle(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], started: float = 1000, recorded: float = 0) -> bool:
+    """The arbiter's verdict; started and the hub's recorded activity in seconds ago, on a stopped clock."""
+
+    async def ask(server: dict[str, Any], path: str, **arguments: str) -> Any:
+        if isinstance(answers[path], Exception):
+            raise answers[path]
+        return answers[path]
+
+    monkeypatch.setattr(culler, "ask", ask)
+    monkeypatch.setattr(culler, "utcnow", lambda: NOW)
+    server = {"url": "/user/alice/", "started": ago(started)}
+    return asyncio.run(culler.is_idle(inactive=timedelta(seconds=recorded), inactive_limit=LIMIT, server=server))
+
+
+def kernel(state: str, seconds: float) -> dict[str, str]:
+    return {"execution_state": state, "last_activity": ago(seconds)}
+
+
+NOTHING: dict[str, Any] = {"kernels": [], "terminals": [], "sessions": []}
+SAVED = {"sessions": [{"path": "a b.ipynb"}], "contents/a%20b.ipynb": {"last_modified": ago(5)}}
+GONE = {"sessions": [{"path": "console"}], "contents/console": None}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"kernels": [kernel("idle", 500)]}, True),
+        ({"kernels": [kernel("idle", 500), kernel("busy", 900)]}, False),
+        ({"kernels": [kernel("idle", 5)]}, False),
+        ({"kernels": [kernel("idle", 500)], "terminals": [{"last_activity": ago(5)}]}, False),
+        ({"kernels": [kernel("idle", 500)], "terminals": None}, True),
+        ({"kernels": [kernel("idle", 500)], **SAVED}, False),
+        ({"kernels": [kernel("idle", 500)], **GONE}, True),
+        ({"kernels": OSError("no answer")}, False),
+    ],
+)
+def test_idle(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], expected: bool) -> None:
+    monkeypatch.setattr(culler, "last_seen", {})
+    assert idle(monkeypatch, NOTHING | answers) is expected
+
+
+def test_young_server_is_not_even_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(culler, "last_seen", {"/user/alice/": NOW})
+    assert idle(monkeypatch, {"kernels": AssertionError()}, started=50) is False
+    assert culler.last_seen == {}
+
+
+def test_kernel_that_was_shut_down_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(culler, "last_seen", {})
+    assert idle(monkeypatch, NOTHING | {"kernels": [kernel("idle", 50)]}) is False
+    assert idle(monkeypatch, NOTHING) is False
+    culler.last_seen["/user/alice/"] -= timedelta(seconds=LIMIT)
+    assert idle(monkeypatch, NOTHING) is True
+
+
+def test_empty_server_that_is_new_to_the_culler_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(culler, "last_seen", {})
+    assert idle(monkeypatch, NOTHING) is False
+
+
+@pytest.mark.parametrize(("recorded", "expected"), [(50, False), (500, True)])
+def test_server_without_kernels_api_goes_by_the_hub(
+    monkeypatch: pytest.MonkeyPatch, recorded: float, expected: bool
+) -> None:
+    assert idle(monkeypatch, {"kernels": None}, recorded=recorded) is expected

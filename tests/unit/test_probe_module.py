@@ -1,0 +1,189 @@
+"""jupyterhub_home_probe: what it sees of a machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import jupyterhub_home_probe as probe
+import pytest
+from conftest import Program, RunModule
+
+DOCKER_13 = {
+    "ServerVersion": "26.1.5+dfsg1",
+    "DockerRootDir": "/var/lib/docker",
+    "ClientInfo": {"Plugins": [{"Name": "buildx", "Version": "0.13.1"}, {"Name": "compose", "Version": "2.26.1"}]},
+}
+
+
+def docker(program: Program, info: object, more: str = "", status: int = 0) -> Path:
+    """A docker whose `info` prints this."""
+    text = info if isinstance(info, str) else json.dumps(info)
+    return program(
+        "docker",
+        f"""case $1 in
+        info) cat <<'END'\n{text}\nEND\nexit {status} ;;
+        --version) echo 'Docker version 26.1.5+dfsg1, build a72d7cd' ;;
+        {more}\nesac""",
+    )
+
+
+def test_an_engine_with_its_plugins(program: Program) -> None:
+    docker(program, DOCKER_13)
+    found = probe.engine()
+    assert {key: found[key] for key in ("installed", "version", "client", "compose", "buildx", "root")} == {
+        "installed": True,
+        "version": "26.1.5+dfsg1",
+        "client": "26.1.5+dfsg1",
+        "compose": "2.26.1",
+        "buildx": "0.13.1",
+        "root": "/var/lib/docker",
+    }
+
+
+def test_an_engine_that_does_not_answer(program: Program) -> None:
+    """docker info then fails, but prints what it knows of the client."""
+    docker(program, {"ServerErrors": ["Cannot connect"], "ClientInfo": DOCKER_13["ClientInfo"]}, status=1)
+    program("dockerd", "")
+    found = probe.engine()
+    assert (found["installed"], found["version"], found["compose"], found["socket_gid"]) == (True, None, "2.26.1", None)
+
+
+@pytest.mark.parametrize("info", ["", "no json", "{}", {"ClientInfo": None}, {"ClientInfo": {"Plugins": None}}])
+def test_an_engine_that_says_nothing(program: Program, info: object) -> None:
+    docker(program, info)
+    found = probe.engine()
+    assert (found["version"], found["compose"], found["buildx"], found["root"]) == (None, None, None, None)
+
+
+def test_no_docker_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = probe.engine()
+    assert (found["installed"], found["version"], found["client"]) == (False, None, "")
+
+
+@pytest.fixture
+def held() -> Iterator[int]:
+    """A port on 127.0.0.1 that somebody listens on."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        return port
+
+
+def test_a_free_port() -> None:
+    assert probe.port_holder("home", "127.0.0.1", free_port(), running=False) == ""
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_of_somebody_else(held: int, address: str) -> None:
+    assert probe.port_holder("home", address, held, running=False) == "Address already in use"
+
+
+def test_an_address_of_another_machine() -> None:
+    assert probe.port_holder("home", "203.0.113.7", free_port(), running=False) == "Cannot assign requested address"
+
+
+def test_a_port_of_our_own(held: int, program: Program) -> None:
+    calls = docker(program, DOCKER_13, more=f"ps) echo '8001/tcp, 0.0.0.0:{held}->8000/tcp, :::{held}->8000/tcp' ;;")
+    assert probe.port_holder("home", "127.0.0.1", held, running=True) == "ours"
+    assert "label=com.docker.compose.project=home" in calls.read_text()
+
+
+def test_a_port_that_only_looks_like_ours(held: int, program: Program) -> None:
+    docker(program, DOCKER_13, more=f"ps) echo '0.0.0.0:1{held}->{held}/tcp, {held}/tcp' ;;")
+    assert probe.port_holder("home", "127.0.0.1", held, running=True) == "Address already in use"
+
+
+def test_the_system(os_release: Callable[[ModuleType, str], None]) -> None:
+    os_release(probe, "ID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n# note\n\nHOME_URL='https://a/?b=c'\n")
+    assert probe.system() == {
+        "id": "debian",
+        "version_id": "12",
+        "version_codename": "bookworm",
+        "home_url": "https://a/?b=c",
+    }
+
+
+def test_folders(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2775)
+    assert probe.folder(str(tmp_path)) == {
+        "exists": True,
+        "uid": os.getuid(),
+        "gid": tmp_path.stat().st_gid,
+        "mode": tmp_path.stat().st_mode & 0o7777,
+    }
+    (tmp_path / "file").touch()
+    assert probe.folder(str(tmp_path / "file")) == {"exists": False}
+    assert probe.folder(str(tmp_path / "nothing")) == {"exists": False}
+
+
+def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert probe.free_disk(str(tmp_path / "a/b/c")) > 0
+
+
+INTERFACES = [
+    ("lo", "127.0.0.1", "host"),
+    ("eth0", "192.0.2.20", "global"),
+    ("eth0", "169.254.3.4", "link"),
+    ("wlan0", "198.51.100.5", "global"),
+    ("docker0", "172.17.0.1", "global"),
+    ("br-0123456789ab", "172.18.0.1", "global"),
+    ("br0", "192.0.2.21", "global"),
+    ("veth12", "172.19.0.1", "global"),
+    ("virbr0", "192.168.122.1", "global"),
+]
+
+
+def test_addresses_are_those_that_a_tablet_can_open(program: Program) -> None:
+    shown = [{"ifname": name, "addr_info": [{"local": local, "scope": scope}]} for name, local, scope in INTERFACES]
+    program("ip", f"cat <<'END'\n{json.dumps(shown)}\nEND")
+    # The machine's own comes first, whatever it is.
+    found = probe.addresses()
+    assert [address for address in found if address in {local for _, local, _ in INTERFACES}] == [
+        "192.0.2.20",
+        "198.51.100.5",
+        "192.0.2.21",
+    ]
+    assert len(found) == len(set(found))
+
+
+def test_addresses_without_the_ip_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert len(probe.addresses()) <= 1
+
+
+def test_a_command_that_fails_or_is_missing(program: Program) -> None:
+    program("good", "echo ' text '")
+    program("bad", "echo text; exit 3")
+    assert (probe.output("good"), probe.output("bad"), probe.output("no-such-command")) == ("text", None, None)
+
+
+def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_path: Path) -> None:
+    docker(program, {**DOCKER_13, "DockerRootDir": str(tmp_path)})
+    (tmp_path / "file").touch()
+    answer = run_module(
+        probe,
+        {
+            "project": "home", "bind_address": "127.0.0.1", "port": held, "directory": str(tmp_path / "file"),
+            "sources": [str(tmp_path), "/no/such/folder"], "ca_bundle": "",
+        },
+        check=True,
+    )  # fmt: skip
+    machine = answer["machine"]
+    assert answer["changed"] is False
+    assert machine["port"] == "Address already in use"
+    assert machine["directory_is_file"] and not machine["ca_bundle"]
+    assert machine["folders"][str(tmp_path)]["exists"] and not machine["folders"]["/no/such/folder"]["exists"]
+    assert machine["root"] == (os.geteuid() == 0)

@@ -1,0 +1,121 @@
+"""The variables are the same everywhere: defaults, argument specs and README."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import variables
+import yaml
+from conftest import ROLE, ROOT
+
+SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+
+
+def test_specs_and_defaults_are_equal() -> None:
+    specs = {name: option["default"] for name, option in SPECS["main"]["options"].items()}
+    assert specs == DEFAULTS
+    assert {name: type(value) for name, value in specs.items()} == {
+        name: type(value) for name, value in DEFAULTS.items()
+    }
+
+
+def test_every_default_is_explained() -> None:
+    lines = (ROLE / "defaults/main.yml").read_text().splitlines()
+    for before, line in itertools.pairwise(lines):
+        if line.startswith("jupyterhub_home_"):
+            assert before.startswith("#"), line
+
+
+def descriptions(options: dict[str, Any]) -> list[str]:
+    return [
+        text
+        for option in options.values()
+        for text in [str(option["description"]), *descriptions(option.get("options", {}))]
+    ]
+
+
+def test_every_option_has_a_type_and_a_sentence() -> None:
+    for entry in SPECS.values():
+        assert all("type" in option for option in entry["options"].values())
+        assert all(text.endswith(".") for text in descriptions(entry["options"]))
+
+
+def test_no_variable_is_forgotten_or_invented() -> None:
+    """Every public name in the role is one of the specs, and every one of the specs is used."""
+    known = {name for entry in SPECS.values() for name in entry["options"]}
+    files = [*ROLE.glob("tasks/*.yml"), *ROLE.glob("handlers/*.yml"), ROLE / "vars/main.yml"]
+    modules = {path.stem for path in [*ROLE.glob("library/*.py"), *ROLE.glob("*_plugins/*.py")]}
+    text = "\n".join(path.read_text() for path in files)
+    names = set(re.findall(r"(?<![\w/])jupyterhub_home_\w+", text)) - (modules - known)
+    assert names <= known
+    derived = {f"jupyterhub_home_{name}" for name in re.findall(r"__jupyterhub_home_vars\.(\w+)", text)}
+    assert derived <= known
+    # Only the checks read this one.
+    assert known - names - derived == {"jupyterhub_home_free_disk_min"}
+
+
+def test_the_readme_names_no_other_variable() -> None:
+    readme = (ROOT / "README.md").read_text()
+    known = {name for entry in SPECS.values() for name in entry["options"]}
+    assert set(re.findall(r"(?<!\w)jupyterhub_home_\w+", readme)) <= known
+
+
+def test_the_table_has_every_option() -> None:
+    table = variables.table()
+    for name in DEFAULTS:
+        assert table.count(f"| `{name}` |") == 1
+    for name in ("users[].password_hash", "users[].groups", "mounts[].read_only"):
+        assert table.count(f"| `jupyterhub_home_{name}` |") == 1
+    assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
+
+
+def test_the_readme_has_the_table() -> None:
+    (found,) = variables.PLACE.findall((ROOT / "README.md").read_text())
+    assert found == variables.table(), "make docs writes it anew"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone with a README whose table is old."""
+    specs = variables.SPECS.relative_to(ROOT)
+    for path in (specs, Path("scripts/variables.py")):
+        (tmp_path / path).parent.mkdir(parents=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    (tmp_path / "README.md").write_text("before\n<!-- variables -->\nold\n<!-- /variables -->\nafter\n")
+    return tmp_path
+
+
+def run(clone: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(clone / "scripts/variables.py"), *options]
+    return subprocess.run(command, text=True, capture_output=True, check=False)
+
+
+def test_the_table_is_checked_and_written(clone: Path) -> None:
+    readme = clone / "README.md"
+    assert run(clone, "--check").returncode == 1
+    assert readme.read_text().count("old") == 1
+    assert run(clone, "--write").returncode == 0
+    assert readme.read_text().startswith("before\n<!-- variables -->\n| variable |")
+    assert readme.read_text().endswith("|\n<!-- /variables -->\nafter\n")
+    assert run(clone, "--check").returncode == 0
+    assert run(clone).stdout == variables.table()
+
+
+@pytest.mark.parametrize("text", ["", "<!-- variables -->\n", "<!-- variables -->\n<!-- /variables -->\n" * 2])
+def test_a_readme_without_a_place(clone: Path, text: str) -> None:
+    (clone / "README.md").write_text(text)
+    done = run(clone, "--write")
+    assert done.returncode == 1 and "no place for the table" in done.stderr
+    assert (clone / "README.md").read_text() == text
+
+
+def test_a_wrong_option(clone: Path) -> None:
+    assert run(clone, "--wirte").returncode == 1
