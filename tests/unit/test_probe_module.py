@@ -184,6 +184,17 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
     machine = answer["machine"]
     assert answer["changed"] is False
     assert machine["port"] == "Address already in use"
-    assert machine["directory_is_file"] and not machine["ca_bundle"]
+    assert machine["directory"] == "is a file" and not machine["ca_bundle"]
     assert machine["folders"][str(tmp_path)]["exists"] and not machine["folders"]["/no/such/folder"]["exists"]
     assert machine["root"] == (os.geteuid() == 0)
+
+
+def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
+    folder = tmp_path / "hub-files"
+    assert probe.directory_problem(folder) == ""
+    folder.mkdir()
+    (folder / "compose.yml").touch()
+    (folder / "images").mkdir()
+    assert probe.directory_problem(folder) == ""
+    (folder / "thesis.tex").touch()
+    assert probe.directory_problem(folder) == "holds what is not the role's (thesis.tex)"

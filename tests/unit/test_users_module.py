@@ -180,3 +180,8 @@ def test_no_users_is_a_list_too(folder: Path, converge: Any) -> None:
     converge(ALICE)
     assert converge()["removed"] == ["alice"]
     assert (folder / "shadow").read_text() == ""
+
+
+def test_a_user_of_another_authenticator_has_no_way_past_pam(folder: Path, converge: Any) -> None:
+    converge({"name": "alice"})
+    assert (folder / "shadow").read_text() == "alice:*:::::::\n"

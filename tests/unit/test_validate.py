@@ -308,7 +308,7 @@ MACHINE = {
     "system": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
     "root": True,
     "port": "",
-    "directory_is_file": False,
+    "directory": "",
     "free_disk": 10 * GIB,
     "ca_bundle": True,
     "docker": {"installed": True},
@@ -358,7 +358,7 @@ def test_an_unsupported_system(system: dict[str, str], name: str) -> None:
             {"bind_address": "192.0.2.9"},
             "Write: jupyterhub_home_bind_address: 192.0.2.20, or",
         ),
-        ({"directory_is_file": True}, {}, "directory: /opt/jupyterhub-home is a file."),
+        ({"directory": "is a file"}, {}, "directory: /opt/jupyterhub-home is a file."),
         ({"free_disk": GIB}, {}, "only 1.0G are free for images and volumes, not 4G."),
         ({"ca_bundle": False}, {"ca_bundle": "/x.pem"}, "ca_bundle: /x.pem is no file"),
         (

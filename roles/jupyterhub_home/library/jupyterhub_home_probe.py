@@ -24,7 +24,7 @@ options:
   project: {type: str, required: true, description: Compose project whose own containers may hold the port.}
   bind_address: {type: str, required: true, description: Address that the port must be free on.}
   port: {type: int, required: true, description: TCP port that must be free or our own.}
-  directory: {type: path, required: true, description: Folder that the role writes; must not be a file.}
+  directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
 attributes:
@@ -40,6 +40,9 @@ machine:
 SOCKET = "/var/run/docker.sock"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
+
+# All that the role writes into its folder.
+OWN_ENTRIES = frozenset({"compose", "compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users"})
 
 
 def output(*command: str) -> str | None:
@@ -103,6 +106,16 @@ def port_holder(project: str, address: str, port: int, running: bool) -> str:
     return ""
 
 
+def directory_problem(path: Path) -> str:
+    """Why a folder cannot become the role's own, which removes what it did not write; '' when it can."""
+    if not path.exists():
+        return ""
+    if not path.is_dir():
+        return "is a file"
+    foreign = sorted({entry.name for entry in path.iterdir()} - OWN_ENTRIES)
+    return f"holds what is not the role's ({', '.join(foreign[:3])})" if foreign else ""
+
+
 def folder(path: str) -> dict[str, Any]:
     """Owner and mode of a host folder; 'exists' is false for anything that is no folder."""
     if not os.path.isdir(path):
@@ -158,7 +171,7 @@ def main() -> None:
             "docker": docker,
             "tools": {name: shutil.which(name) is not None for name in ("mmdebstrap", "python3")},
             "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),
-            "directory_is_file": os.path.exists(wanted["directory"]) and not os.path.isdir(wanted["directory"]),
+            "directory": directory_problem(Path(wanted["directory"])),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),

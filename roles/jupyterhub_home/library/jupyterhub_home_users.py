@@ -66,7 +66,7 @@ def user_ids(names: list[str], passwd: dict[str, list[str]]) -> dict[str, int]:
 def hash_of(user: dict[str, Any], shadow: dict[str, list[str]]) -> str:
     """The hash that the user shall have, the present one where it already verifies."""
     if user.get("password") is None:
-        return str(user["password_hash"])
+        return str(user["password_hash"] or "*")  # neither: another authenticator is chosen; PAM lets nobody in
     present = shadow.get(user["name"], ["", ""])[1]
     return present if verifies(user["password"], present) else hash_password(user["password"])
 
