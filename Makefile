@@ -39,8 +39,8 @@ bench: ## Measure against floors, as ratios in one run
 docs: test-venv ## Write the README's table of variables anew
 	@"$(TEST_VENV)/bin/python" scripts/variables.py --write
 
-lock: ## Raise every pinned version
-	@requirements/lock.sh
+lock: test-venv ## Raise every pinned version
+	@UV="$(TEST_VENV)/bin/uv" requirements/lock.sh --upgrade
 
 test-venv:
 	@scripts/venv "$(TEST_VENV)" requirements/test.txt

@@ -91,9 +91,9 @@ def server(job: str, what: str) -> dict[str, float]:
 
 
 def through_hub(url: str, name: str, password: str, image: str) -> dict[str, float]:
-    """Log in and start a server of an image, which spawner.json names at every spawn; figures as bench/server.py gives."""
+    """Log in and start a server of an image, which spawner.json names; the figures that bench/server.py gives."""
     settings = "/opt/jupyterhub-home/hub/spawner.json"
-    inside(f'sed --in-place \'s#"image": .*",$#"image": "{image}",#\' {settings} && grep -qF {image} {settings}')
+    inside(f"""sed --in-place 's#"image": .*",$#"image": "{image}",#' {settings} && grep -qF {image} {settings}""")
     client = HubClient(url, name, password)
     seconds = timed(lambda: login_and_spawn(client))
     found = server("of", f"jupyterhub-home-user-{name}")
@@ -152,7 +152,7 @@ def table(figures: Figures) -> str:
                 what,
                 f"{median:.{digits}f} {unit}",
                 f"{min(values):.{digits}f} to {max(values):.{digits}f}",
-                f"{ratio:.2f} × {beside.removesuffix(' seconds')}" if beside else "",
+                f"{ratio:.2f} of {beside.removesuffix(' seconds')}" if beside else "",
                 f"≤ {target:g}: {'met' if ratio <= target else 'MISSED'}" if target else "",
             )
         )
@@ -201,9 +201,10 @@ def main() -> None:
     print(f"\n{result}")
     if arguments.write:
         (ROOT / "bench/RESULTS.md").write_text(
-            "# Measured\n\n`make bench` writes this file. Ratios are of medians; the stock image is a plain pip install of "
-            "the same\nversions, with Node.js. Processor time and memory are taken when a server has become idle, memory "
-            f"without page cache.\n\n{result}",
+            "# Measured\n\n"
+            "`make bench` writes this file. Ratios are of medians; the stock image is a plain pip install of the same\n"
+            "versions, with Node.js. Processor time and memory are taken when a server has become idle, memory without\n"
+            f"page cache.\n\n{result}",
             encoding="utf-8",
         )
 

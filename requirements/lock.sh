@@ -9,6 +9,9 @@ cd "$(dirname "$0")/.."
 uv=${UV:-uv}
 images=roles/jupyterhub_home/files/images
 upgrade=("$@")
+# A network that inspects TLS is known to the machine's bundle alone.
+bundle=/etc/ssl/certs/ca-certificates.crt
+if [ -z "${SSL_CERT_FILE:-}" ] && [ -f "$bundle" ]; then export SSL_CERT_FILE=$bundle; fi
 
 lock() { # FILE.in [OPTION …]: makes FILE.txt
     local in=$1

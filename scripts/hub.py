@@ -90,7 +90,8 @@ def converge(arguments: list[str]) -> int:
             command.append("--ask-become-pass")
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if first:
-        print(f"\nLog in as {first}\nThis is shown once; make vault shows it again, and adds users.")
+        print(f"\n{'Log in as' if status == 0 else 'Once a run has passed, log in as'} {first}")
+        print("This is shown once; make vault shows it again, and adds users.")
     return status
 
 

@@ -1,0 +1,56 @@
+"""Idle servers stop by themselves, busy ones never."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from client import wait_until
+from conftest import ClientFactory
+from testinfra.host import Host
+
+SETTINGS = "/opt/jupyterhub-home/hub/hub.json"
+# Computes without any output, until it sees a file.
+SILENT_CELL = """
+import pathlib
+print('begun', flush=True)
+while not pathlib.Path('go').exists():
+    pass
+print('done')
+"""
+
+
+@pytest.fixture
+def short_timeout(host: Host, login: ClientFactory) -> Iterator[None]:
+    """A hub that stops servers after 20 idle seconds, which the role's variable does not allow."""
+    before = host.file(SETTINGS).content_string
+    settings = json.loads(before)
+    assert settings["idle_timeout"] == 42000
+
+    def restart_with(text: str) -> None:
+        host.check_output("printf %%s %s >%s && docker restart --time 5 jupyterhub-home-hub", text, SETTINGS)
+        wait_until(lambda: login("zoe").get("/hub/health").ok, "hub back")
+
+    restart_with(json.dumps(settings | {"idle_timeout": 20}))
+    yield
+    restart_with(before)
+
+
+def test_idle_server_stops_and_a_busy_one_does_not(serve: ClientFactory, short_timeout: None) -> None:
+    bob = serve("bob")
+    kernel = bob.kernel()
+    cell = kernel.send(SILENT_CELL)
+    kernel.result(cell, until="begun")
+    before = bob.server()
+
+    alice = serve("alice.smith")  # later than bob's last sign of life, so never stopped before bob's
+    assert alice.run("5 * 4") == "20"
+    wait_until(lambda: alice.server() is None, "idle server stopped", timeout=180)
+
+    after = bob.server()
+    assert before is not None and after is not None and after["started"] == before["started"]
+    bob.save("go", "")
+    assert kernel.result(cell).endswith("done\n")
+    kernel.close()
+    bob.api("DELETE", "/contents/go").raise_for_status()
