@@ -9,13 +9,16 @@ make --no-print-directory test-venv || exit 1
 PATH=$venv/bin:$PATH
 export PATH
 # Molecule keys its state on the folder's name, which another checkout may share.
-MOLECULE_EPHEMERAL_DIRECTORY=$(mktemp -d)
-export MOLECULE_EPHEMERAL_DIRECTORY PY_COLORS=0 ANSIBLE_FORCE_COLOR=0 ANSIBLE_NOCOLOR=1
+state=$(mktemp -d)
+export PY_COLORS=0 ANSIBLE_FORCE_COLOR=0 ANSIBLE_NOCOLOR=1
 
 engine=
 finish() {
-    rm -rf "$MOLECULE_EPHEMERAL_DIRECTORY"
-    [ -z "$engine" ] || tests/engine.sh stop
+    rm -rf "$state"
+    if [ -n "$engine" ]; then
+        tests/machine/machine.sh clean # what an interrupted scenario left, and the stores of images
+        tests/engine.sh stop
+    fi
 }
 trap finish EXIT
 
@@ -47,7 +50,10 @@ stage() {
         unit) without_deprecations python -m pytest tests/unit ;;
         input) without_deprecations python -m pytest tests/input ;;
         bench) need_engine && python bench/bench.py --write ;;
-        *) need_engine && without_deprecations molecule test --scenario-name "$1" ;;
+        *)
+            need_engine && MOLECULE_EPHEMERAL_DIRECTORY=$state/$1 \
+                without_deprecations molecule test --no-command-borders --scenario-name "$1"
+            ;;
     esac
 }
 

@@ -375,6 +375,34 @@ def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None
     assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume"]
 
 
+@pytest.mark.parametrize(("answers", "ended", "asked"), [([False, False, True], None, 3), ([False] * 99, 1, 20)])
+def test_start_waits_until_it_listens_or_has_ended(
+    files: Files, engine: Engine, monkeypatch: pytest.MonkeyPatch, answers: list[bool], ended: int | None, asked: int
+) -> None:
+    spawner = spawn(engine)
+    seen: list[tuple[str, int]] = []
+
+    async def started(self: Any) -> tuple[str, int]:
+        return "alice-server", 8888
+
+    async def listens(host: str, port: int) -> bool:
+        seen.append((host, port))
+        return answers[len(seen) - 1]
+
+    async def poll() -> int | None:
+        return ended
+
+    async def sleep(seconds: float) -> None:
+        assert seconds < 0.1
+
+    monkeypatch.setattr("dockerspawner.DockerSpawner.start", started)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(spawner, "listens", listens)
+    monkeypatch.setattr(spawner, "poll", poll)
+    assert asyncio.run(spawner.start()) == ("alice-server", 8888)
+    assert seen == [("alice-server", 8888)] * asked
+
+
 def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
     spawner = spawn(engine, name="a_b_c_d_e_f_g_h_i_j_k_l_m_n_o_p_")
     spawner.object_id = "0123456789abcdef"

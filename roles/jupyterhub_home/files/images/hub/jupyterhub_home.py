@@ -3,6 +3,7 @@
 hub.json is read when the hub starts, spawner.json at every spawn, users.json at every login.
 """
 
+import asyncio
 import inspect
 import json
 import os.path
@@ -207,6 +208,7 @@ class HomeSpawner(DockerSpawner):
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "group_add": identity(self.settings["mounts"])["group_add"],
+            "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # a crash leaves no core file among the user's
             "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
         }
         if self.mem_limit:
@@ -244,6 +246,29 @@ class HomeSpawner(DockerSpawner):
             return container
         finally:
             self.extra_host_config, self.extra_create_kwargs = given
+
+    async def start(self) -> tuple[str, int]:
+        """Start the container and give its host and port, no sooner than it listens or has ended.
+
+        JupyterHub asks at ever longer intervals, which costs half a second at the usual start time.
+        """
+        host, port = await super().start()
+        attempt = 0
+        while not await self.listens(host, port):
+            attempt += 1
+            if attempt % 20 == 0 and await self.poll() is not None:
+                break  # JupyterHub says so
+            await asyncio.sleep(0.05)
+        return host, port
+
+    async def listens(self, host: str, port: int) -> bool:
+        """Whether something accepts TCP connections there."""
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def stop(self, now: bool = False) -> None:
         if self._spawn_future and not self._spawn_future.done():
