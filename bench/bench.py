@@ -203,8 +203,8 @@ def main() -> None:
         (ROOT / "bench/RESULTS.md").write_text(
             "# Measured\n\n"
             "`make bench` writes this file. Ratios are of medians; the stock image is a plain pip install of the same\n"
-            "versions, with Node.js. Processor time and memory are taken when a server has become idle, memory without\n"
-            f"page cache.\n\n{result}",
+            "versions, with Node.js. Processor time and memory are taken when a server has become idle, memory\n"
+            f"without page cache.\n\n{result}",
             encoding="utf-8",
         )
 
