@@ -22,7 +22,7 @@ install() {
 # Installs the packages whose program is missing: pairs of program and package.
 packages() {
     local missing=() pair
-    for pair in mmdebstrap:mmdebstrap chromium:chromium git:git make:make; do
+    for pair in mmdebstrap:mmdebstrap chromium:chromium ssh:openssh-client git:git make:make; do
         command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     [ "${#missing[@]}" -eq 0 ] || install "${missing[@]}"

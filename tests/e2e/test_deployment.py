@@ -85,6 +85,18 @@ def test_image_layers_show_no_secret(host: Host, secrets: list[str]) -> None:
         assert not shown(secrets, history)
 
 
+def test_images_keep_nothing_of_the_builds_secrets(host: Host) -> None:
+    """The household's bundle reached the builds as a secret; an image has its own, or none."""
+    assert "# household" in host.file("/etc/ssl/household.pem").content_string
+    images = host.check_output("docker image ls --filter 'reference=jupyterhub-home/*' --quiet").split()
+    assert len(images) >= 4
+    for image in images:
+        files = "/etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/npmrc"
+        kept = host.run(f"docker run --rm --name jhh-bundle --entrypoint tail {image} --lines 1 {files}")
+        assert "# household" not in kept.stdout
+        assert "pip.conf" not in kept.stdout and "npmrc" not in kept.stdout
+
+
 def test_process_list_shows_no_secret(host: Host, secrets: list[str]) -> None:
     assert not shown(secrets, host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
 

@@ -24,6 +24,13 @@ def test_opens_jupyterlab(serve: ClientFactory) -> None:
     assert page.url == alice.url + "/user/alice.smith/lab"
 
 
+def test_classic_interface_is_there_too(serve: ClientFactory) -> None:
+    """What jupyterhub_home_default_url: /tree opens."""
+    page = serve("alice.smith").get("/user/alice.smith/tree")
+    assert page.ok
+    assert "Jupyter Notebook" in page.text or "jupyter-config-data" in page.text
+
+
 def test_kernel_computes(serve: ClientFactory) -> None:
     assert serve("alice.smith").run("5 * 4") == "20"
 
@@ -123,6 +130,8 @@ def test_read_only_folder_for_everyone(serve: ClientFactory, host: Host) -> None
 
 def test_pip_install_works_in_a_notebook(serve: ClientFactory) -> None:
     """Over TLS that the machine's own bundle knows, perhaps alone."""
+    bundle = "open('/etc/ssl/certs/ca-certificates.crt').read()"
+    assert serve("alice.smith").run(f"{bundle}.endswith('# household\\n')") == "True"
     output = serve("alice.smith").run(
         "import subprocess, sys\n"
         "run = subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', 'iniconfig'],\n"

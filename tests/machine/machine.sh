@@ -39,7 +39,7 @@ recipe() {
             ;;
         bookworm)
             suite=bookworm variant=minbase
-            packages=$standard,docker.io # engine 20.10 without Compose v2: the role must bring it
+            packages=$standard,openssh-server,docker.io # engine 20.10 without Compose v2: the role must bring it
             ;;
         bare)
             suite=bookworm variant=standard

@@ -30,7 +30,8 @@ touch "$list"
 last() { for word; do :; done; echo "$word"; }
 case "$1 $2" in
     'image inspect') grep -qxF -- "$3" "$list" ;;
-    'image ls') cat "$list" ;;
+    'image ls') grep -e ^home/ "$list" ;;
+    'ps --all') echo home/user:served ;;
     'image rm')
         case $3 in *in-use*) exit 1 ;; esac
         grep -vxF -- "$3" "$list" >"$list.new"; mv "$list.new" "$list" ;;
@@ -64,7 +65,9 @@ def have(docker: Path) -> Callable[..., None]:
 
 def calls(docker: Path) -> list[str]:
     """What docker was asked to do, without questions."""
-    return [line for line in docker.read_text().splitlines() if not line.startswith(("image inspect", "image ls"))]
+    return [
+        line for line in docker.read_text().splitlines() if not line.startswith(("image inspect", "image ls", "ps"))
+    ]
 
 
 def asked(*builds: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def test_the_base_is_left_alone_when_nothing_stands_on_it(
 
 
 def test_check_mode_only_asks(run_module: RunModule, docker: Path) -> None:
-    answer = run_module(images, asked(BUILD, PLAIN, pulls=["elsewhere/user"], keep_only="home/"), check=True)
+    answer = run_module(images, asked(BUILD, PLAIN, pulls=["elsewhere/user"]), check=True)
     assert answer["made"] == ["elsewhere/user", "debian:13", "home/hub:1", "home/proxy:1"]
     assert calls(docker) == []
 
@@ -139,10 +142,15 @@ def test_a_failing_pull_names_the_image(run_module: RunModule, docker: Path) -> 
 
 
 def test_old_images_go_and_others_stay(run_module: RunModule, docker: Path, have: Callable[..., None]) -> None:
-    have("home/hub:1", "home/hub:0", "home/user:in-use", "debian:13")
+    have("home/hub:1", "home/hub:0", "home/user:served", "home/user:in-use", "debian:13")
+    foretold = run_module(images, asked(BUILD, keep_only="home/"), check=True)
+    assert calls(docker) == []
     answer = run_module(images, asked(BUILD, keep_only="home/"))
-    assert (answer["changed"], answer["removed"]) == (False, ["home/hub:0"])
-    assert (docker.parent / "images").read_text().split() == ["home/hub:1", "home/user:in-use", "debian:13"]
+    assert (answer["changed"], answer["removed"]) == (True, ["home/hub:0"])
+    assert (docker.parent / "images").read_text().split() == [
+        "home/hub:1", "home/user:served", "home/user:in-use", "debian:13",
+    ]  # fmt: skip
+    assert foretold["removed"] == ["home/hub:0", "home/user:in-use"]
 
 
 @pytest.fixture
@@ -207,3 +215,11 @@ def test_a_base_that_fails_leaves_no_tag(run_module: RunModule, program: Program
     assert answer["failed"]
     assert "could not make the base image home/base:1. Its last lines:\nE: unable to fetch" in answer["msg"]
     assert (docker.parent / "images").read_text() == ""
+
+
+def test_check_mode_foretells_on_a_machine_without_docker(
+    run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert run_module(images, asked(BUILD), check=True)["made"] == ["debian:13", "home/hub:1"]
+    assert not run_module(images, asked(BUILD, keep_only="home/"), check=True)["changed"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -36,7 +37,7 @@ options:
     description: Files that builds read and images do not keep, identifier to path; missing ones are left out.
   keep_only:
     type: str
-    description: Then remove the images whose name begins so, except those named above and those in use.
+    description: Makes nothing, but removes the images whose name begins so, except those named above and those in use.
 attributes:
   check_mode: {support: full}
 """
@@ -68,7 +69,9 @@ def run(command: list[str], what: str) -> str:
 
 
 def exists(image: str) -> bool:
-    """Whether the engine has an image of this name."""
+    """Whether the engine has an image of this name; without an engine, which check mode may meet, none has."""
+    if not shutil.which("docker"):
+        return False
     return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
 
 
@@ -136,15 +139,18 @@ def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
     run([*command, "--tag", image["tag"], image["context"]], f"Building {image['tag']}")
 
 
-def remove_others(prefix: str, keep: set[str]) -> list[str]:
-    """Remove the images of ours that nothing needs any more; Docker itself refuses those that a container uses."""
-    listing = ["docker", "image", "ls", "--filter", f"reference={prefix}*", "--format", "{{.Repository}}:{{.Tag}}"]
-    others = [image for image in run(listing, "Listing images").split() if image not in keep]
-    return [
-        image
-        for image in others
-        if subprocess.run(["docker", "image", "rm", image], capture_output=True).returncode == 0
-    ]
+def superfluous(prefix: str, keep: set[str]) -> list[str]:
+    """The images of ours that are not to be kept and that no user's server runs on."""
+    named = ["--format", "{{.Repository}}:{{.Tag}}"]
+    images = run(["docker", "image", "ls", "--filter", f"reference={prefix}*", *named], "Listing images").split()
+    servers = ["docker", "ps", "--all", "--filter", "label=jupyterhub-home.project", "--format", "{{.Image}}"]
+    in_use = set(run(servers, "Listing servers").split())
+    return [image for image in images if image not in keep | in_use]
+
+
+def remove(image: str) -> bool:
+    """Whether an image could be removed; Docker keeps one that any container uses."""
+    return subprocess.run(["docker", "image", "rm", image], capture_output=True).returncode == 0
 
 
 def main() -> None:
@@ -163,6 +169,13 @@ def main() -> None:
     made: list[str] = []
     removed: list[str] = []
     try:
+        if module.params["keep_only"]:
+            if shutil.which("docker"):
+                keep = {base["tag"], *(image["tag"] for image in module.params["builds"])}
+                removed = superfluous(module.params["keep_only"], keep)
+            if not module.check_mode:
+                removed = [image for image in removed if remove(image)]
+            module.exit_json(changed=bool(removed), made=made, removed=removed)
         for image in module.params["pulls"]:
             if not exists(image):
                 made.append(image)
@@ -182,9 +195,6 @@ def main() -> None:
             made.append(image["tag"])
             if not module.check_mode:
                 build(base["tag"], image, secrets)
-        if module.params["keep_only"] and not module.check_mode:
-            keep = {base["tag"], *(image["tag"] for image in module.params["builds"])}
-            removed = remove_others(module.params["keep_only"], keep)
     except ImageError as error:
         module.fail_json(msg=str(error), made=made)
     module.exit_json(changed=bool(made), made=made, removed=removed)
