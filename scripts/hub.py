@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VAULT = ROOT / "group_vars/jupyterhub/vault.yml"
+INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
 sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/module_utils"))
 sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/action_plugins"))
@@ -78,20 +79,31 @@ def make_vault() -> str | None:
     return f"user {name}, password {password}"
 
 
+def names_this_machine() -> bool:
+    """Whether the inventory has this machine; others have their own sudo, and ARGS=-K asks for its password."""
+    lines = (ROOT / INVENTORY).read_text(encoding="utf-8").splitlines()
+    return any("ansible_connection=local" in line for line in lines if not line.lstrip().startswith(("#", ";")))
+
+
 def converge(arguments: list[str]) -> int:
     """Make the vault if needed and run the playbook; gives its exit status."""
-    first = make_vault()
-    command = ["ansible-playbook", "site.yml", "-i", "inventory/home", *arguments]
-    if os.getuid() != 0:
+    command = ["ansible-playbook", "site.yml", "-i", str(INVENTORY), *arguments]
+    if os.getuid() != 0 and names_this_machine():
         if shutil.which("sudo") is None:
             sys.exit("This needs root: install sudo, or run make hub as root.")
-        if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode != 0:
+        # Ansible works without a terminal, where a password that sudo remembers for this one does not count: hence -k.
+        if subprocess.run(["sudo", "-k", "-n", "true"], capture_output=True, check=False).returncode != 0:
             print("Your password for sudo, please (Ansible asks for it as BECOME password).")
             command.append("--ask-become-pass")
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if first:
-        print(f"\n{'Log in as' if status == 0 else 'Once a run has passed, log in as'} {first}")
-        print("This is shown once; make vault shows it again, and adds users.")
+    first = make_vault()
+    status = None
+    try:
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    finally:  # also after Ctrl-C
+        if first:
+            served = status == 0 and not {"--check", "-C"} & set(arguments)
+            print(f"\n{'Log in as' if served else 'Once a run has passed, log in as'} {first}")
+            print("This is shown once; make vault shows it again, and adds users.")
     return status
 
 

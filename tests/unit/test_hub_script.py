@@ -132,7 +132,13 @@ def test_files_belong_to_the_owner_of_the_checkout(project: Path, monkeypatch: p
 def ansible(project: Path, program: Program) -> Path:
     """An ansible-playbook that only notes how it was called."""
     hub.VAULT.write_text("$ANSIBLE_VAULT;1.1;AES256\n")
+    inventory(project, "# other ansible_connection=ssh", "localhost ansible_connection=local")
     return program("ansible-playbook", "exit 4")
+
+
+def inventory(project: Path, *lines: str) -> None:
+    (project / "inventory").mkdir(exist_ok=True)
+    (project / "inventory/home").write_text("\n".join(lines))
 
 
 def test_converge_as_root(ansible: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,10 +152,19 @@ def test_converge_as_root(ansible: Path, monkeypatch: pytest.MonkeyPatch, capsys
 def test_converge_with_sudo(
     ansible: Path, program: Program, monkeypatch: pytest.MonkeyPatch, free: str, more: str
 ) -> None:
-    program("sudo", free)
+    asked = program("sudo", free)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert hub.converge([]) == 4
     assert ansible.read_text() == f"site.yml -i inventory/home{more}\n"
+    assert asked.read_text() == "-k -n true\n"  # what sudo remembers for the terminal is of no use to Ansible
+
+
+def test_converge_other_machines(ansible: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory(project, "#localhost ansible_connection=local", "livingroom ansible_host=192.0.2.20")
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # no sudo here, and none needed
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert hub.converge(["-K"]) == 4
+    assert ansible.read_text() == "site.yml -i inventory/home -K\n"
 
 
 def test_converge_without_sudo(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +185,32 @@ def test_the_first_password_is_shown_once(
     assert match and match[1] not in calls.read_text()
     hub.converge([])
     assert "Log in as" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ends", "arguments"), [("exit 4", []), ("exit 0", ["--check"])])
+def test_the_first_password_is_not_lost(
+    project: Path, program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ends: str, arguments: list[str],
+) -> None:  # fmt: skip
+    program("ansible-playbook", ends)
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    hub.converge(arguments)
+    assert re.search(rf"Once a run has passed, log in as user kim, password {PASSWORD}\n", capsys.readouterr().out)
+
+
+def test_the_first_password_is_shown_after_an_interrupt(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hub, "make_vault", lambda: "user kim, password x")
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hub.converge([])
+    assert "Once a run has passed, log in as user kim" in capsys.readouterr().out
 
 
 def test_the_vault_is_edited(project: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,10 +191,11 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
     folder = tmp_path / "hub-files"
-    assert probe.directory_problem(folder) == ""
+    assert probe.directory_problem(folder, "home") == ""
     folder.mkdir()
-    (folder / "compose.yml").touch()
+    (folder / "compose.yml").write_text("# Written\nname: home\nservices:\n  name: other\n")
     (folder / "images").mkdir()
-    assert probe.directory_problem(folder) == ""
+    assert probe.directory_problem(folder, "home") == ""
+    assert probe.directory_problem(folder, "lab") == "belongs to the project home"
     (folder / "thesis.tex").touch()
-    assert probe.directory_problem(folder) == "holds what is not the role's (thesis.tex)"
+    assert probe.directory_problem(folder, "home") == "holds what is not the role's (thesis.tex)"

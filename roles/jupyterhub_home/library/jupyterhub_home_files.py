@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import present_text, replace_file
+from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_files
@@ -90,11 +90,8 @@ def main() -> None:
     paths: list[str] = []
 
     for folder in needed_folders(root, list(wishes)):
-        if not folder.is_dir():
+        if make_folder(folder, pretend=module.check_mode):
             paths.append(str(folder))
-            if not module.check_mode:
-                folder.mkdir(parents=True)
-                folder.chmod(0o755)
     for path, wish in sorted(wishes.items()):
         there = root / path
         place = {key: wish[key] for key in ("mode", "owner", "group")}

@@ -112,6 +112,7 @@ def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
         bootstrap = subprocess.Popen(
             ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
              f"--dpkgopt={options.name}", suite, "-", sources.name],
+            env={**os.environ, "TMPDIR": "/var/tmp"},  # /tmp may be memory, as on Debian 13
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         importing = subprocess.Popen(
@@ -124,7 +125,7 @@ def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
         imported = importing.communicate()[0].strip()
     if bootstrap.wait() != 0:
         tail = "\n".join(log.strip().splitlines()[-30:])
-        raise ImageError(f"mmdebstrap could not make the base image {tag}. Its last lines:\n{tail}")
+        raise ImageError(f"mmdebstrap could not make the base image {tag}. Its last lines:\n{tail}\n{imported}")
     if importing.returncode != 0:
         raise ImageError(f"docker import of the base image {tag} failed: {imported}")
     run(["docker", "tag", imported.splitlines()[-1], tag], f"Tagging {tag}")

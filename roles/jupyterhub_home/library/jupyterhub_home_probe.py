@@ -42,7 +42,7 @@ SOCKET = "/var/run/docker.sock"
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
 
 # All that the role writes into its folder.
-OWN_ENTRIES = frozenset({"compose", "compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users"})
+OWN_ENTRIES = frozenset({"compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users"})
 
 
 def output(*command: str) -> str | None:
@@ -77,6 +77,7 @@ def engine() -> dict[str, Any]:
     plugins = {p["Name"]: p.get("Version") for p in (info.get("ClientInfo") or {}).get("Plugins") or []}
     version = info.get("ServerVersion") or None
     return {
+        "daemon": shutil.which("dockerd"),
         "installed": shutil.which("dockerd") is not None or version is not None,
         "version": version,
         "client": (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0],
@@ -106,14 +107,27 @@ def port_holder(project: str, address: str, port: int, running: bool) -> str:
     return ""
 
 
-def directory_problem(path: Path) -> str:
+def dpkg_broken() -> bool:
+    """Whether a package run was killed: packages half there, or a status update that was not taken in."""
+    audit = subprocess.run(("dpkg", "--audit"), capture_output=True, text=True, check=False)
+    updates = Path("/var/lib/dpkg/updates")
+    pending = updates.is_dir() and any(entry.name.isdigit() for entry in updates.iterdir())
+    return bool(audit.stdout.strip()) or pending
+
+
+def directory_problem(path: Path, project: str) -> str:
     """Why a folder cannot become the role's own, which removes what it did not write; '' when it can."""
     if not path.exists():
         return ""
     if not path.is_dir():
         return "is a file"
     foreign = sorted({entry.name for entry in path.iterdir()} - OWN_ENTRIES)
-    return f"holds what is not the role's ({', '.join(foreign[:3])})" if foreign else ""
+    if foreign:
+        return f"holds what is not the role's ({', '.join(foreign[:3])})"
+    compose = path / "compose.yml"
+    text = compose.read_text(encoding="utf-8", errors="replace") if compose.is_file() else ""
+    named = re.search(r"^name: (\S+)$", text, re.M)
+    return f"belongs to the project {named[1]}" if named and named[1] != project else ""
 
 
 def folder(path: str) -> dict[str, Any]:
@@ -133,15 +147,16 @@ def free_disk(path: str) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
-def addresses() -> list[str]:
-    """The machine's global IPv4 addresses that other devices can open, the default route's first."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def addresses(version: int = 4) -> list[str]:
+    """The machine's global addresses of an IP version that other devices can open, the default route's first."""
+    family, nowhere = (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: a UDP connect sends nothing
+            probe.connect((nowhere, 9))  # an address of the documentation: a UDP connect sends nothing
             found = [probe.getsockname()[0]]
         except OSError:
             found = []
-    for interface in json.loads(output("ip", "-json", "-4", "address", "show", "up") or "[]"):
+    for interface in json.loads(output("ip", "-json", f"-{version}", "address", "show", "up") or "[]"):
         if INNER_INTERFACE.match(interface.get("ifname", "lo")):
             continue
         found += [a["local"] for a in interface["addr_info"] if a.get("scope") == "global"]
@@ -169,13 +184,14 @@ def main() -> None:
             "systemd": os.path.isdir("/run/systemd/system"),
             "root": os.geteuid() == 0,
             "docker": docker,
-            "tools": {name: shutil.which(name) is not None for name in ("mmdebstrap", "python3")},
+            "mmdebstrap": shutil.which("mmdebstrap") is not None,
+            "dpkg_broken": dpkg_broken(),
             "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),
-            "directory": directory_problem(Path(wanted["directory"])),
+            "directory": directory_problem(Path(wanted["directory"]), wanted["project"]),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
-            "addresses": addresses(),
+            "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
         },
     )
 

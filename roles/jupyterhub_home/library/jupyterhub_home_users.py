@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import present_text, replace_file
+from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
 from ansible.module_utils.jupyterhub_home_crypt import hash_password, verifies
 
 DOCUMENTATION = r"""
@@ -123,12 +123,7 @@ def main() -> None:
         "users.json": (json.dumps(new_rights, indent=2, sort_keys=True) + "\n", 0o640, 0, owner),
         "shadow": ("".join(f"{n}:{hashes[n]}:::::::\n" for n in names), 0o400, owner, owner),
     }
-    changed = False
-    if not directory.is_dir():
-        changed = True
-        if not module.check_mode:
-            directory.mkdir(parents=True)
-            directory.chmod(0o755)
+    changed = make_folder(directory, pretend=module.check_mode)
     for name, (content, mode, uid, gid) in wishes.items():
         present, as_wished = present_text(directory / name, mode=mode, owner=uid, group=gid)
         if present == content and as_wished:

@@ -33,3 +33,13 @@ def present_text(path: Path, *, mode: int, owner: int, group: int) -> tuple[str 
     stat = path.stat()
     as_wished = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (owner, group, mode)
     return path.read_text(encoding="utf-8", errors="replace"), as_wished
+
+
+def make_folder(path: Path, *, pretend: bool) -> bool:
+    """Make a folder that everybody may enter (mode 0755); gives whether it was not so. pretend: change nothing."""
+    if path.is_dir() and path.stat().st_mode & 0o7777 == 0o755:
+        return False
+    if not pretend:
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o755)
+    return True

@@ -19,7 +19,10 @@ if jupyterhub_home.EXTRA.exists():
     try:
         load_subconfig(str(jupyterhub_home.EXTRA))  # type: ignore[name-defined]  # noqa: F821
     except Exception as error:
-        traceback.print_exc()
-        sys.exit(f"jupyterhub-home: {jupyterhub_home.EXTRA}: {type(error).__name__}: {error}")
+        # Not the whole traceback: it would quote the line, and a password in it, into the log.
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(jupyterhub_home.EXTRA)]
+        where = getattr(error, "lineno", None) or (lines[-1] if lines else "?")
+        sys.exit(f"jupyterhub-home: {jupyterhub_home.EXTRA}, line {where}: {type(error).__name__}: {error}")
 
 jupyterhub_home.complete(c, required)
