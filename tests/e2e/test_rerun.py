@@ -1,0 +1,100 @@
+"""The playbook run again with other variables, while somebody works."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from client import HubClient, LoginRefused, wait_until
+from conftest import DECLARED, ROOT, ClientFactory
+from test_survival import CELL
+from testinfra.host import Host
+
+Converge = Callable[..., str]
+
+
+def playbook(host: Host, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """site.yml as the scenario runs it, with other values for some variables."""
+    scenario = host.backend.name.removeprefix("jhh-")
+    inventories = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in ("shared", scenario)]
+    return subprocess.run(
+        ["ansible-playbook", "site.yml", *inventories, "--extra-vars", json.dumps(variables)],
+        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def converge(host: Host, login: ClientFactory) -> Iterator[Converge]:
+    """Run site.yml with other values for some variables; at the end it runs with the scenario's own again."""
+
+    def run(**variables: Any) -> str:
+        done = playbook(host, variables)
+        assert done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+    yield run
+    run()
+    wait_until(lambda: login("zoe").get("/hub/health").ok, "hub as before")
+
+
+def containers(host: Host) -> dict[str, str]:
+    """Each container's identity and start, by name."""
+    names = host.check_output("docker ps --format '{{.Names}}'").split()
+    form = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
+    lines = host.check_output(f"docker inspect --format '{form}' {' '.join(names)}").splitlines()
+    return {line.split()[0].removeprefix("/jupyterhub-home-"): line for line in lines}
+
+
+def test_a_change_disturbs_nobody(serve: ClientFactory, converge: Converge, host: Host, url: str) -> None:
+    alice = serve("alice.smith")
+    kernel = alice.kernel()
+    cell = kernel.send(CELL)
+    kernel.result(cell, until="begun")
+    before = containers(host)
+
+    # What needs no restart: another password, a user more and one less, other limits.
+    users = [user for user in DECLARED if user["name"] not in ("bob", "lou")]
+    users += [{"name": "bob", "password": "another-secret"}, {"name": "newcomer", "password": "first-secret"}]
+    converge(jupyterhub_home_users=users, jupyterhub_home_memory_limit="600M")
+    assert containers(host) == before
+    HubClient(url, "newcomer", "first-secret").login()
+    HubClient(url, "bob", "another-secret").login()
+    for name, password in (("bob", "bob-test-secret"), ("lou", "")):
+        with pytest.raises(LoginRefused):
+            HubClient(url, name, password).login()
+
+    # What needs another hub, and nothing else.
+    converge(jupyterhub_home_users=users, jupyterhub_home_memory_limit="600M", jupyterhub_home_idle_timeout=41000)
+    after = containers(host)
+    assert after.pop("hub") != before.pop("hub")
+    assert after == before
+
+    alice.save("go", "")
+    assert kernel.result(cell).endswith("done\n")
+    assert kernel.execute("5 * 4") == "20"
+    kernel.close()
+    alice.api("DELETE", "/contents/go").raise_for_status()
+
+    # The new limit is in the next server.
+    bob = HubClient(url, "bob", "another-secret")
+    bob.login()
+    bob.spawn()
+    memory = host.check_output("docker inspect --format '{{.HostConfig.Memory}}' jupyterhub-home-user-bob")
+    assert int(memory) == 600 * 1024**2
+    bob.stop()
+
+
+def test_a_mistake_leaves_the_hub_as_it_is(serve: ClientFactory, host: Host) -> None:
+    """A package that does not exist is found when the image is built; servers start as before."""
+    bob = serve("bob")
+    bob.stop()
+    done = playbook(host, {"jupyterhub_home_user_packages": ["no-such-package-0"]})
+    assert done.returncode != 0
+    assert "no-such-package-0" in done.stdout
+    bob.spawn()
+    assert bob.get("/hub/health").ok
