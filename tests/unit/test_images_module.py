@@ -192,7 +192,19 @@ BASE = {
 }
 
 
-def test_a_base_is_made_of_packages(run_module: RunModule, program: Program, docker: Path, bookworm: None) -> None:
+@pytest.fixture
+def scratch(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that a base is made in, with what a killed run left there."""
+    program("unshare", 'shift; exec "$@"')  # it takes root
+    scratch = tmp_path / "scratch"
+    (scratch / "mmdebstrap.killed/dev").mkdir(parents=True)
+    monkeypatch.setattr(images, "SCRATCH", scratch)
+    return scratch
+
+
+def test_a_base_is_made_of_packages(
+    run_module: RunModule, program: Program, docker: Path, bookworm: None, scratch: Path
+) -> None:
     apt_prints(program, DEBIAN)
     made = program(
         "mmdebstrap",
@@ -206,14 +218,18 @@ def test_a_base_is_made_of_packages(run_module: RunModule, program: Program, doc
         "deb https://deb.example/debian trixie main",
     ]
     assert "BASE=home/base:1" in calls(docker)[-1]
+    assert not scratch.exists()
 
 
-def test_a_base_that_fails_leaves_no_tag(run_module: RunModule, program: Program, docker: Path, bookworm: None) -> None:
+def test_a_base_that_fails_leaves_nothing(
+    run_module: RunModule, program: Program, docker: Path, bookworm: None, scratch: Path
+) -> None:
     apt_prints(program, DEBIAN)
     program("mmdebstrap", "echo half; echo 'E: unable to fetch' >&2; exit 1")
     answer = run_module(images, {"base": BASE, "builds": [BUILD]})
     assert answer["failed"]
-    assert "could not make the base image home/base:1. Its last lines:\nE: unable to fetch" in answer["msg"]
+    assert "could not make the base image. Its last lines:\nE: unable to fetch" in answer["msg"]
+    assert not scratch.exists()
     assert (docker.parent / "images").read_text() == ""
 
 

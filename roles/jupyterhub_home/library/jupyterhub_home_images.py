@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,10 @@ RETURN = r"""
 made: {description: Images built or pulled., type: list, elements: str, returned: always}
 removed: {description: Old images that went., type: list, elements: str, returned: always}
 """
+
+
+# Not below /tmp, which may be memory, as on Debian 13.
+SCRATCH = Path("/var/tmp/jupyterhub-home-base")
 
 
 class ImageError(Exception):
@@ -99,36 +102,47 @@ def mirrors(suite: str) -> list[str]:
     return lines
 
 
-def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
-    """Make a minimal Debian image and tag it only when it is whole; dpkg is the text of its dpkg.cfg(5)."""
-    with (
-        tempfile.NamedTemporaryFile(mode="w+", suffix=".list") as sources,
-        tempfile.NamedTemporaryFile(mode="w+", suffix=".cfg") as options,
-    ):
-        options.write(dpkg)
-        options.flush()
-        sources.write("\n".join(mirrors(suite)) + "\n")
-        sources.flush()
-        bootstrap = subprocess.Popen(
-            ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
-             f"--dpkgopt={options.name}", suite, "-", sources.name],
-            env={**os.environ, "TMPDIR": "/var/tmp"},  # /tmp may be memory, as on Debian 13
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        importing = subprocess.Popen(
-            ["docker", "import", "--change", "ENV LANG=C.UTF-8", "-"],
-            stdin=bootstrap.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        assert bootstrap.stdout is not None and bootstrap.stderr is not None
-        bootstrap.stdout.close()
-        log = bootstrap.stderr.read().decode(errors="replace")
-        imported = importing.communicate()[0].strip()
+def clear_scratch() -> None:
+    """Remove what making a base left, also after a kill; never what another file system holds."""
+    run(["rm", "-rf", "--one-file-system", "--", str(SCRATCH)], f"Clearing {SCRATCH}")
+
+
+def bootstrap_and_import(suite: str, packages: list[str], dpkg: str) -> str:
+    """Make a minimal Debian file system and hand it to Docker; gives the untagged image's identity."""
+    sources, options = SCRATCH / "mirrors.list", SCRATCH / "dpkg.cfg"
+    sources.write_text("\n".join(mirrors(suite)) + "\n", encoding="utf-8")
+    options.write_text(dpkg, encoding="utf-8")
+    bootstrap = subprocess.Popen(
+        # In a mount namespace of its own, what it mounts is gone with it, even when it is killed.
+        ["unshare", "--mount", "mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
+         f"--dpkgopt={options}", suite, "-", str(sources)],
+        env={**os.environ, "TMPDIR": str(SCRATCH)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    importing = subprocess.Popen(
+        ["docker", "import", "--change", "ENV LANG=C.UTF-8", "-"],
+        stdin=bootstrap.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert bootstrap.stdout is not None and bootstrap.stderr is not None
+    bootstrap.stdout.close()
+    log = bootstrap.stderr.read().decode(errors="replace")
+    imported = importing.communicate()[0].strip()
     if bootstrap.wait() != 0:
         tail = "\n".join(log.strip().splitlines()[-30:])
-        raise ImageError(f"mmdebstrap could not make the base image {tag}. Its last lines:\n{tail}\n{imported}")
+        raise ImageError(f"mmdebstrap could not make the base image. Its last lines:\n{tail}\n{imported}")
     if importing.returncode != 0:
-        raise ImageError(f"docker import of the base image {tag} failed: {imported}")
-    run(["docker", "tag", imported.splitlines()[-1], tag], f"Tagging {tag}")
+        raise ImageError(f"docker import of the base image failed: {imported}")
+    return imported.splitlines()[-1]
+
+
+def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
+    """Make a minimal Debian image and tag it only when it is whole; dpkg is the text of its dpkg.cfg(5)."""
+    clear_scratch()
+    SCRATCH.mkdir(mode=0o755)
+    try:
+        identity = bootstrap_and_import(suite, packages, dpkg)
+    finally:
+        clear_scratch()
+    run(["docker", "tag", identity, tag], f"Tagging {tag}")
 
 
 def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
