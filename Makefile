@@ -15,6 +15,9 @@ help: ## List the targets
 hub: venv ## Make this machine match the variables (ARGS="--check --diff" only shows what would change)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py converge $(ARGS)
 
+uninstall: venv ## Remove the hub and keep everybody's files
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py uninstall $(ARGS)
+
 vault: venv ## Edit users and passwords (encrypted)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py vault
 
@@ -51,4 +54,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub vault password venv test test-fast bench docs lock test-venv test-venv-path clean
+.PHONY: help hub uninstall vault password venv test test-fast bench docs lock test-venv test-venv-path clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `make hub`, `make vault` and `make password` do: the vault on first use, then Ansible.
+"""What `make hub`, `make uninstall`, `make vault` and `make password` do: the vault on first use, then Ansible.
 
 The vault's password is a random line in .vault-password; the vault itself holds the users. No secret is ever written
 in plain text: Ansible encrypts what it reads from a pipe.
@@ -85,9 +85,9 @@ def names_this_machine() -> bool:
     return any("ansible_connection=local" in line for line in lines if not line.lstrip().startswith(("#", ";")))
 
 
-def converge(arguments: list[str]) -> int:
-    """Make the vault if needed and run the playbook; gives its exit status."""
-    command = ["ansible-playbook", "site.yml", "-i", str(INVENTORY), *arguments]
+def playbook(name: str, arguments: list[str]) -> list[str]:
+    """The command that runs a playbook on the inventory, asking for sudo's password where it will be wanted."""
+    command = ["ansible-playbook", name, "-i", str(INVENTORY), *arguments]
     if os.getuid() != 0 and names_this_machine():
         if shutil.which("sudo") is None:
             sys.exit("This needs root: install sudo, or run make hub as root.")
@@ -95,6 +95,12 @@ def converge(arguments: list[str]) -> int:
         if subprocess.run(["sudo", "-k", "-n", "true"], capture_output=True, check=False).returncode != 0:
             print("Your password for sudo, please (Ansible asks for it as BECOME password).")
             command.append("--ask-become-pass")
+    return command
+
+
+def converge(arguments: list[str]) -> int:
+    """Make the vault if needed and run the main job; gives its exit status."""
+    command = playbook("site.yml", arguments)
     first = make_vault()
     status = None
     try:
@@ -105,6 +111,11 @@ def converge(arguments: list[str]) -> int:
             print(f"\n{'Log in as' if served else 'Once a run has passed, log in as'} {first}")
             print("This is shown once; make vault shows it again, and adds users.")
     return status
+
+
+def uninstall(arguments: list[str]) -> int:
+    """Remove the hub; gives Ansible's exit status."""
+    return subprocess.run(playbook("playbooks/uninstall.yml", arguments), cwd=ROOT, check=False).returncode
 
 
 def edit_vault() -> int:
@@ -133,6 +144,8 @@ def main() -> int:
     jobs = {"vault": edit_vault, "password": print_hash}
     if len(sys.argv) > 1 and sys.argv[1] in jobs:
         return jobs[sys.argv[1]]()
+    if sys.argv[1:2] == ["uninstall"]:
+        return uninstall(sys.argv[2:])
     return converge(sys.argv[2:])
 
 

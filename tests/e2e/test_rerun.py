@@ -17,12 +17,12 @@ from testinfra.host import Host
 Converge = Callable[..., str]
 
 
-def playbook(host: Host, variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """site.yml as the scenario runs it, with other values for some variables."""
+def playbook(host: Host, variables: dict[str, Any], name: str = "site.yml") -> subprocess.CompletedProcess[str]:
+    """A playbook on the scenario's machine, with other values for some variables."""
     scenario = host.backend.name.removeprefix("jhh-")
     inventories = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in ("shared", scenario)]
     return subprocess.run(
-        ["ansible-playbook", "site.yml", *inventories, "--extra-vars", json.dumps(variables)],
+        ["ansible-playbook", name, *inventories, "--extra-vars", json.dumps(variables)],
         cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip

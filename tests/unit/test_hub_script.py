@@ -167,6 +167,15 @@ def test_converge_other_machines(ansible: Path, project: Path, monkeypatch: pyte
     assert ansible.read_text() == "site.yml -i inventory/home -K\n"
 
 
+def test_uninstall_makes_no_vault(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.VAULT.unlink()
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(sys, "argv", ["hub.py", "uninstall", "--check"])
+    assert hub.main() == 4
+    assert ansible.read_text() == "playbooks/uninstall.yml -i inventory/home --check\n"
+    assert not hub.VAULT.exists()
+
+
 def test_converge_without_sudo(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(ansible.parent))
     monkeypatch.setattr(os, "getuid", lambda: 1000)
