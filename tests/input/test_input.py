@@ -28,7 +28,12 @@ class Unsafe(str):
     """Text behind !unsafe: Ansible looks for no template in it."""
 
 
-yaml.SafeLoader.add_constructor("!unsafe", lambda loader, node: Unsafe(loader.construct_scalar(node)))  # type: ignore[arg-type]
+def construct_unsafe(loader: yaml.SafeLoader, node: yaml.Node) -> Unsafe:
+    assert isinstance(node, yaml.ScalarNode)
+    return Unsafe(loader.construct_scalar(node))
+
+
+yaml.SafeLoader.add_constructor("!unsafe", construct_unsafe)
 yaml.SafeDumper.add_representer(Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text)))
 
 

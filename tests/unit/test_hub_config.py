@@ -17,8 +17,8 @@ from traitlets.config.loader import PyFileConfigLoader
 
 HUB_IMAGE = Path(__file__).parents[2] / "roles/jupyterhub_home/files/images/hub"
 sys.path.insert(0, str(HUB_IMAGE))
-import culler  # noqa: E402
-import jupyterhub_home as home  # noqa: E402
+import culler  # noqa: E402 (found by the line above)
+import jupyterhub_home as home  # noqa: E402 (the same)
 
 HUB = {"project": "home", "base_url": "/", "admin_access": True, "idle_timeout": 1000, "config": {}}
 SPAWNER = {

@@ -345,6 +345,7 @@ def configure(c: Config) -> Settings:
     c.ConfigurableHTTPProxy.auth_token = token
 
     # aiodns would keep an address for the 600 s of Docker's DNS, when its container is long gone.
+    # aiohttp's types do not list the name that its connector looks up.
     aiohttp.connector.DefaultResolver = aiohttp.ThreadedResolver  # type: ignore[attr-defined]
     c.JupyterHubHTTPClient.connector_options = {"use_dns_cache": False}
 
