@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "tests/e2e"))
+sys.path.append(str(ROOT / "tests/support"))
 from client import HubClient  # noqa: E402 (found by the line above)
 
 MACHINE = "jhh-bench"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 from client import HubClient
+from machine import ROOT, address
 from testinfra.host import Host
 
-ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = yaml.safe_load((ROOT / "molecule/shared/inventory/hosts.yml").read_text(encoding="utf-8"))
 DECLARED = INVENTORY["jupyterhub"]["vars"]["jupyterhub_home_users"]
 # zoe is declared by a hash alone.
@@ -22,8 +21,7 @@ ClientFactory = Callable[[str], HubClient]
 @pytest.fixture(scope="module")
 def url(host: Host) -> str:
     """The hub's address, as another device on the machine's network uses it."""
-    addresses = host.interface("eth0").addresses
-    return f"http://{next(address for address in addresses if ':' not in address)}:8000"
+    return f"http://{address(host)}:8000"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORDS, ROOT, ClientFactory
+from conftest import PASSWORDS, ClientFactory
+from machine import ROOT
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 SCREENSHOTS = ROOT / "tests/screenshots"

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from client import HubClient, LoginRefused, wait_until
-from conftest import DECLARED, ROOT, ClientFactory
+from conftest import DECLARED, ClientFactory
+from machine import containers, playbook
 from test_survival import CELL
 from testinfra.host import Host
 
 Converge = Callable[..., str]
-
-
-def playbook(host: Host, variables: dict[str, Any], name: str = "site.yml") -> subprocess.CompletedProcess[str]:
-    """A playbook on the scenario's machine, with other values for some variables."""
-    scenario = host.backend.name.removeprefix("jhh-")
-    inventories = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in ("shared", scenario)]
-    return subprocess.run(
-        ["ansible-playbook", name, *inventories, "--extra-vars", json.dumps(variables)],
-        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -40,14 +27,6 @@ def converge(host: Host, login: ClientFactory) -> Iterator[Converge]:
     yield run
     run()
     wait_until(lambda: login("zoe").get("/hub/health").ok, "hub as before")
-
-
-def containers(host: Host) -> dict[str, str]:
-    """Each container's identity and start, by name."""
-    names = host.check_output("docker ps --format '{{.Names}}'").split()
-    form = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
-    lines = host.check_output(f"docker inspect --format '{form}' {' '.join(names)}").splitlines()
-    return {line.split()[0].removeprefix("/jupyterhub-home-"): line for line in lines}
 
 
 def test_a_change_disturbs_nobody(serve: ClientFactory, converge: Converge, host: Host, url: str) -> None:

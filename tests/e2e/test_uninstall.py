@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from test_rerun import playbook
+from machine import playbook
 from testinfra.host import Host
 
 DIRECTORY = "/opt/jupyterhub-home"

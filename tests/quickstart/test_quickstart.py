@@ -9,18 +9,16 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import testinfra
+from client import HubClient
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests/e2e"))
-from client import HubClient  # noqa: E402 (found by the line above)
 
 SUDO_PASSWORD = "kim-sudo-secret"
 

@@ -1,0 +1,43 @@
+"""A test machine of molecule's: playbooks run on it, its address, its containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def playbook(
+    host: Host, variables: dict[str, Any], name: str = "site.yml", *options: str, shared: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """A playbook on the scenario's machine, with other values for some variables.
+
+    shared: below the scenario's own inventory lies the one that scenarios share.
+    """
+    scenario = host.backend.name.removeprefix("jhh-")
+    folders = ("shared", scenario) if shared else (scenario,)
+    inventories = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in folders]
+    return subprocess.run(
+        ["ansible-playbook", name, *inventories, *options, "--extra-vars", json.dumps(variables)],
+        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+def address(host: Host) -> str:
+    """The machine's IPv4 address on the network that it shares with the tests."""
+    return next(one for one in map(str, host.interface("eth0").addresses) if ":" not in one)
+
+
+def containers(host: Host) -> dict[str, str]:
+    """Each running container's identity and start, by name without the default project's."""
+    names = host.check_output("docker ps --format '{{.Names}}'").split()
+    form = "{{.Name}} {{.Id}} {{.State.StartedAt}}"
+    lines = host.check_output(f"docker inspect --format '{form}' {' '.join(names)}").splitlines()
+    return {line.split()[0].removeprefix("/").removeprefix("jupyterhub-home-"): line for line in lines}
