@@ -21,7 +21,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("hunter2", "48151623")
-LOOKING = {"info", "ps", "--version"}  # the only docker commands that checks may run
+LOOKING = {"info", "ps", "--version", "image ls", "compose config"}  # the only docker commands that checks may run
 
 
 class Unsafe(str):
@@ -183,7 +183,9 @@ def test_no_password_is_shown(run: Run) -> None:
 
 def test_nothing_is_touched(run: Run) -> None:
     assert run.tasks == {"jupyterhub_home : validate | Check every variable and look at the machine"}
-    assert {line.split()[0] for line in run.docker} == LOOKING
+    # Of `info --format ...`, `image ls --digests ...` and `compose -f FILE config --hash ...`, the command alone.
+    commands = (re.sub(r" -f \S+", "", line).split() for line in run.docker)
+    assert {" ".join(words[: 2 if words[0] in ("image", "compose") else 1]) for words in commands} == LOOKING
     assert sorted(path.name for path in run.folder.iterdir()) == ["inventory.yml", "open", "ours"]
     assert sorted(path.name for path in (run.folder / "open").iterdir()) == ["file", "kim", "lee"]
 

@@ -7,19 +7,24 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
 
 import ansible.module_utils
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyterhub_home"
 
-for folder in ("action_plugins", "library", "lookup_plugins", "module_utils"):
+for folder in ("action_plugins", "library", "lookup_plugins", "module_utils", "files/images/hub"):
     sys.path.insert(0, str(ROLE / folder))
 sys.path.insert(0, str(ROOT / "scripts"))
 # On a target, Ansible puts them there.
@@ -29,18 +34,45 @@ RunModule = Callable[..., dict[str, Any]]
 Program = Callable[[str, str], Path]
 
 
+class Request(NamedTuple):
+    """What a web server was asked: the method and path, the token, and the JSON body."""
+
+    what: str
+    token: str | None
+    body: Any
+
+
+class Web(NamedTuple):
+    """A web server: its address, and what it was asked."""
+
+    url: str
+    asked: list[Request]
+
+
+Serve = Callable[..., Web]
+
+
 @pytest.fixture
 def run_module() -> RunModule:
-    """run_module(module, arguments, check=False): what the module answers, its whole output under `output`."""
+    """run_module(module, arguments, check=False): what the module answers, its whole output under `output`.
+
+    Its warnings are always there: where Ansible's own runs, as in these tests, they would go to the terminal.
+    """
 
     def run(module: ModuleType, arguments: dict[str, Any], *, check: bool = False) -> dict[str, Any]:
         output = io.StringIO()
         internal = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": "/tmp"}
         arguments = {**arguments, **internal}
-        with patch_module_args(arguments), contextlib.redirect_stdout(output), pytest.raises(SystemExit):
+        warnings: list[str] = []
+        with (
+            patch_module_args(arguments),
+            contextlib.redirect_stdout(output),
+            mock.patch.object(AnsibleModule, "warn", lambda self, text: warnings.append(text)),
+            pytest.raises(SystemExit),
+        ):
             module.main()
         answer: dict[str, Any] = json.loads(output.getvalue())
-        return {**answer, "output": output.getvalue()}
+        return {**answer, "warnings": warnings, "output": output.getvalue()}
 
     return run
 
@@ -60,6 +92,58 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         return calls
 
     return put
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """serve(503, (200, {...})): a server that answers with these, the last one from then on.
+
+    A status alone has a page as its body, as a proxy's errors; beside it stands JSON.
+    """
+    servers = []
+
+    def start(*answers: int | tuple[int, Any]) -> Web:
+        coming = list(answers)
+        asked: list[Request] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = json.loads(text) if text else None
+                asked.append(Request(f"{self.command} {self.path}", self.headers["Authorization"], body))
+                answer = coming.pop(0) if len(coming) > 1 else coming[0]
+                status, body = answer if isinstance(answer, tuple) else (answer, None)
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(b"<p>a page</p>" if body is None else json.dumps(body).encode())
+
+            do_GET = do_POST
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return Web(f"http://127.0.0.1:{server.server_port}/", asked)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes only in waiting, which takes none."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -87,12 +89,67 @@ def test_a_generated_secret_is_made_once_and_never_shown(root: Path, run_module:
     token = (root / "secrets/token").read_text()
     assert len(token) == 65 and int(token, 16) > 0
     assert token.strip() not in made["output"]
-    assert "generated, not shown" in made["output"]
+    assert [diff["after"] for diff in made["diff"]] == ["(not shown)\n"]
     assert not run_module(files, arguments)["changed"]
     (root / "secrets/token").chmod(0o600)
     again = run_module(files, arguments)
     assert again["changed"] and token.strip() not in again["output"]
     assert (root / "secrets/token").read_text() == token
+
+
+def digest(root: Path, path: str) -> str:
+    return hashlib.sha256((root / path).read_bytes()).hexdigest()[:16]
+
+
+def test_who_uses_a_generated_secret_sees_another_one(root: Path, run_module: RunModule) -> None:
+    """Four steps, though the text that has the digest comes first by name; then a new secret, and a new text."""
+    wishes = {
+        "compose.yml": wish(
+            "tokens: <sha256 of secrets/token> <sha256 of secrets/other>, <sha256 of nothing> <sha256>\n"
+        ),
+        "secrets/token": {"generate": 32, **ME},
+        "secrets/other": {"generate": 32, **ME},
+    }
+    arguments = {"root": str(root), "files": wishes}
+    assert run_module(files, arguments, check=True)["changed"] and not root.exists()
+    done = run_module(files, arguments)
+    text = (root / "compose.yml").read_text()
+    tokens = digest(root, "secrets/token"), digest(root, "secrets/other")
+    assert text == f"tokens: {tokens[0]} {tokens[1]}, <sha256 of nothing> <sha256>\n"
+    assert len(set(tokens)) == 2
+    assert all((root / path).read_text().strip() not in done["output"] for path in ("secrets/token", "secrets/other"))
+    for check in (False, True):
+        assert run_module(files, arguments, check=check)["paths"] == []
+    (root / "secrets/token").unlink()
+    assert run_module(files, arguments)["paths"] == [str(root / "secrets/token"), str(root / "compose.yml")]
+    assert digest(root, "secrets/token") in (root / "compose.yml").read_text() != text
+
+
+SECRET = "hunter2-in-a-config"
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_secrets_are_files_that_no_output_shows(root: Path, run_module: RunModule, show: bool) -> None:
+    secrets = {"hub/hub.json": wish(f"{{'a': '{SECRET}'}}\n", "0640"), "hub/extra.py": wish("")}
+    arguments = {
+        "root": str(root), "files": {"hub/b": wish("b\n")}, "secrets": json.dumps(secrets), "show_secrets": show,
+        "exact": ["hub"],
+    }  # fmt: skip
+    for content in (SECRET, f"{SECRET}-2"):
+        secrets["hub/hub.json"]["content"] = f"{content}\n"
+        arguments["secrets"] = json.dumps(secrets)
+        tried = run_module(files, arguments, check=True)
+        done = run_module(files, arguments)
+        assert tried["changed"] and done["paths"] == tried["paths"]
+        for answer in (tried, done):
+            assert any(content in diff["after"] for diff in answer["diff"]) is show
+            assert (SECRET in answer["output"]) is show
+        for check in (False, True):
+            again = run_module(files, arguments, check=check)
+            assert (again["changed"], again["diff"], SECRET in again["output"]) == (False, [], False)
+    assert (root / "hub/hub.json").read_text() == f"{SECRET}-2\n"
+    assert (root / "hub/hub.json").stat().st_mode & 0o7777 == 0o640
+    assert (root / "hub/extra.py").read_text() == ""
 
 
 def test_an_empty_secret_is_made_anew(root: Path, run_module: RunModule) -> None:

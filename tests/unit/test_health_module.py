@@ -2,97 +2,82 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-
 import jupyterhub_home_health as health
+import jupyterhub_home_hub as hub
 import pytest
-from conftest import Program, RunModule
+from conftest import Program, RunModule, Serve
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
 LOGS = "logs) echo 'last words of the hub' >&2 ;;"
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[[list[int]], str]]:
-    """serve([503, 200]): an address that answers with these, the last one from then on."""
-    servers = []
-
-    def start(statuses: list[int]) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(statuses.pop(0) if len(statuses) > 1 else statuses[0])
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}/hub/health"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes only in waiting, which takes none."""
-    now = 0.0
-
-    def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-
-
-def test_a_hub_that_answers(serve: Callable[[list[int]], str], program: Program, run_module: RunModule) -> None:
-    program("docker", "case $1 in inspect) echo 7 ;; *) exit 1 ;; esac")
-    answer = run_module(health, {"url": serve([200]), "container": "home-hub"})
+def test_a_hub_that_answers(serve: Serve, program: Program, run_module: RunModule) -> None:
+    program("docker", "case $1 in inspect) echo running 7 ;; *) exit 1 ;; esac")
+    answer = run_module(health, {"url": serve(200).url, "container": "home-hub"})
     assert answer["changed"] is False and "failed" not in answer
 
 
-def test_a_hub_that_needs_a_moment(serve: Callable[[list[int]], str], program: Program, run_module: RunModule) -> None:
-    program("docker", f"case $1 in inspect) echo 0 ;; {LOGS} esac")
-    answer = run_module(health, {"url": serve([503, 404, 200]), "container": "home-hub"})
+def test_a_hub_that_needs_a_moment(serve: Serve, program: Program, run_module: RunModule) -> None:
+    program("docker", f"case $1 in inspect) echo running 0 ;; {LOGS} esac")
+    answer = run_module(health, {"url": serve(503, 404, 200).url, "container": "home-hub"})
     assert "failed" not in answer
 
 
-def test_a_crash_loop_ends_the_waiting_early(
-    serve: Callable[[list[int]], str], program: Program, run_module: RunModule
-) -> None:
+def test_a_crash_loop_ends_the_waiting_early(serve: Serve, program: Program, run_module: RunModule) -> None:
     calls = program(
         "docker",
         f"""case $1 in
-        inspect) echo x >>"$here/starts"; wc -l <"$here/starts" ;;
+        inspect) echo x >>"$here/starts"; echo restarting $(wc -l <"$here/starts") ;;
         {LOGS}
         esac""",
     )
-    answer = run_module(health, {"url": serve([502]), "container": "home-hub", "timeout": 60})
+    answer = run_module(health, {"url": serve(502).url, "container": "home-hub", "timeout": 60})
     assert answer["failed"]
     assert "the container home-hub keeps crashing" in answer["msg"]
     assert answer["msg"].endswith("Last lines of the hub's log:\nlast words of the hub")
-    assert len([line for line in calls.read_text().splitlines() if line.startswith("inspect")]) == 1 + health.CRASHES
+    assert len([line for line in calls.read_text().splitlines() if line.startswith("inspect")]) == 1 + hub.CRASHES
 
 
-def test_old_crashes_do_not_count(serve: Callable[[list[int]], str], program: Program, run_module: RunModule) -> None:
-    program("docker", f"case $1 in inspect) echo 99 ;; {LOGS} esac")
-    answer = run_module(health, {"url": serve([502, 502, 502, 502, 502, 200]), "container": "home-hub"})
+def test_old_crashes_do_not_count(serve: Serve, program: Program, run_module: RunModule) -> None:
+    program("docker", f"case $1 in inspect) echo restarting 99 ;; {LOGS} esac")
+    answer = run_module(health, {"url": serve(502, 502, 502, 502, 502, 200).url, "container": "home-hub"})
     assert "failed" not in answer
 
 
-def test_the_time_runs_out(serve: Callable[[list[int]], str], program: Program, run_module: RunModule) -> None:
-    program("docker", f"case $1 in inspect) echo 0 ;; {LOGS} esac")
-    url = serve([503])
+@pytest.mark.parametrize(
+    ("inspected", "state"),
+    [("echo exited 0", "exited"), ("echo paused 2", "paused"), ("echo 'No such object' >&2; exit 1", "not there")],
+)
+def test_a_container_that_does_not_run_ends_the_waiting_early(
+    serve: Serve, program: Program, run_module: RunModule, inspected: str, state: str
+) -> None:
+    calls = program("docker", f"case $1 in inspect) {inspected} ;; {LOGS} esac")
+    answer = run_module(health, {"url": serve(502).url, "container": "home-hub", "timeout": 600})
+    assert f"the hub does not answer: the container home-hub is {state}.\n" in answer["msg"]
+    assert len([line for line in calls.read_text().splitlines() if line.startswith("inspect")]) == hub.DOWN
+
+
+def test_a_container_may_be_down_for_a_moment(serve: Serve, program: Program, run_module: RunModule) -> None:
+    """Compose makes it anew; in between it runs, so that the time down begins again."""
+    program(
+        "docker",
+        f"""case $1 in
+        inspect)
+            echo x >>"$here/looks"
+            if [ $(($(wc -l <"$here/looks") % {hub.DOWN})) = 0 ]; then echo running 0; else echo created 0; fi ;;
+        {LOGS}
+        esac""",
+    )
+    answer = run_module(health, {"url": serve(*[502] * 50, 200).url, "container": "home-hub"})
+    assert "failed" not in answer
+
+
+def test_the_time_runs_out(serve: Serve, program: Program, run_module: RunModule) -> None:
+    program("docker", f"case $1 in inspect) echo running 0 ;; {LOGS} esac")
+    url = serve(503).url
     answer = run_module(health, {"url": url, "container": "home-hub", "timeout": 0})
     assert answer["failed"]
-    assert answer["msg"].startswith(f"{url} does not answer: HTTP Error 503")
+    assert answer["msg"].startswith(f"{url}: the hub does not answer: status 503.\n")
     assert "last words of the hub" in answer["msg"]
 
 
@@ -104,12 +89,12 @@ def test_no_container_and_nobody_listening(program: Program, run_module: RunModu
 
 
 def test_a_proxy_of_the_environment_is_not_asked(
-    serve: Callable[[list[int]], str], program: Program, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, program: Program, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program("docker", "echo 0")
+    program("docker", "echo running 0")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
-    answer = run_module(health, {"url": serve([200]), "container": "home-hub", "timeout": 0})
+    answer = run_module(health, {"url": serve(200).url, "container": "home-hub", "timeout": 0})
     assert "failed" not in answer
 
 
@@ -117,3 +102,34 @@ def test_check_mode_asks_nobody(program: Program, run_module: RunModule) -> None
     calls = program("docker", "")
     answer = run_module(health, {"url": "http://127.0.0.1:1/", "container": "home-hub"}, check=True)
     assert answer["changed"] is False and calls.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked",
+        "sqlite3.DatabaseError: database disk image is malformed",
+        "sqlite3.DatabaseError: file is not a database",
+    ],
+)
+def test_a_database_that_cannot_be_used_is_named(
+    serve: Serve, program: Program, run_module: RunModule, words: str
+) -> None:
+    program(
+        "docker",
+        f"""case $1 in
+        inspect) echo x >>"$here/starts"; echo restarting $(wc -l <"$here/starts") ;;
+        logs) echo '{words}' >&2 ;;
+        esac""",
+    )
+    answer = run_module(health, {"url": serve(502).url, "container": "home-hub"})
+    assert "jupyterhub.sqlite in the volume home-data, is locked by another program or damaged" in answer["msg"]
+    assert f"\n{words}\nThe hub's database" in answer["msg"]
+
+
+def test_an_error_of_the_hubs_own_is_not_waited_out(serve: Serve, program: Program, run_module: RunModule) -> None:
+    calls = program("docker", "echo running 0")
+    web = serve((500, {"status": 500, "message": "it broke"}))
+    answer = run_module(health, {"url": web.url, "container": "home-hub"})
+    assert answer["failed"] and answer["msg"] == f"{web.url}: it broke (status 500)"
+    assert (len(web.asked), calls.read_text()) == (1, "")

@@ -2,25 +2,25 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import culler
 import jupyterhub.roles
+import jupyterhub_home as home
 import pytest
+import reconcile
+from conftest import ROLE
+from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
-HUB_IMAGE = Path(__file__).parents[2] / "roles/jupyterhub_home/files/images/hub"
-sys.path.insert(0, str(HUB_IMAGE))
-import culler  # noqa: E402 (found by the line above)
-import jupyterhub_home as home  # noqa: E402 (the same)
-
-HUB = {"project": "home", "base_url": "/", "admin_access": True, "idle_timeout": 1000, "config": {}}
+HUB_IMAGE = ROLE / "files/images/hub"
+HUB = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}
 SPAWNER = {
     "image": "user:1",
     "default_url": "/lab",
@@ -29,8 +29,12 @@ SPAWNER = {
     "pids_limit": 100,
     "mounts": [],
     "ca_bundle": None,
+    "idle_timeout": 1000,
 }
-USERS = {"alice": {"admin": True, "groups": ["staff"]}, "bob": {"admin": False, "groups": []}}
+USERS = {
+    "alice": {"admin": True, "groups": ["staff"], "session": "a1"},
+    "bob": {"admin": False, "groups": [], "session": "b1"},
+}
 
 
 def mount(target: str, **values: Any) -> dict[str, Any]:
@@ -55,6 +59,7 @@ class Files:
         self.write("spawner.json", SPAWNER)
         self.write("users.json", USERS)
         self.write("proxy-token", "secret-of-the-proxy\n")
+        self.write("users-token", "secret-of-ansible\n")
 
     def write(self, name: str, content: Any) -> None:
         text = content if isinstance(content, str) else json.dumps(content)
@@ -68,6 +73,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "SPAWNER": "spawner.json",
         "USERS": "users.json",
         "TOKEN": "proxy-token",
+        "USERS_TOKEN": "users-token",
         "EXTRA": "extra.py",
     }.items():
         monkeypatch.setattr(home, constant, tmp_path / name)
@@ -102,11 +108,27 @@ def test_broken_file_is_one_clear_error(tmp_path: Path, content: str | None, mes
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["hub.json", "spawner.json", "users.json", "proxy-token"])
+@pytest.mark.parametrize("name", ["hub.json", "spawner.json", "proxy-token", "users-token"])
 def test_hub_does_not_start_without_a_file(files: Files, name: str) -> None:
     (files.folder / name).unlink()
     with pytest.raises(SystemExit, match=f"jupyterhub-home: cannot read .*{name}"):
         PyFileConfigLoader("jupyterhub_config.py", str(HUB_IMAGE)).load_config()
+
+
+def test_without_a_list_there_is_nobody(files: Files) -> None:
+    """The hub may start before the first list is written."""
+    (files.folder / "users.json").unlink()
+    assert home.declared_users() == {}
+    c = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}})
+    assert c.Authenticator.admin_users == set()
+    assert asyncio.run(home.HomeAuthenticator().refresh_user(SimpleNamespace(name="alice"))) is False
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_broken_list_lets_nobody_in(files: Files, text: str) -> None:
+    files.write("users.json", text)
+    with pytest.raises(home.SettingsError):
+        asyncio.run(home.HomeAuthenticator().refresh_user(SimpleNamespace(name="alice")))
 
 
 # --- configuration --------------------------------------------------------
@@ -118,37 +140,36 @@ def test_defaults(files: Files) -> None:
     assert c.DockerSpawner.prefix == "home-user"
     assert c.JupyterHub.cleanup_servers is False
     assert c.ConfigurableHTTPProxy.auth_token == "secret-of-the-proxy"
-    assert {"name": "proxy", "api_token": "secret-of-the-proxy"} in c.JupyterHub.services
+    services = {service["name"]: service for service in c.JupyterHub.services}
+    assert services.keys() == {"proxy", "ansible", "idle-culler"}
+    assert services["proxy"]["api_token"] == "secret-of-the-proxy"
+    assert services["ansible"]["api_token"] == "secret-of-ansible"
     roles = {role["name"]: role for role in c.JupyterHub.load_roles}
+    assert roles.keys() == services.keys(), "the list of users decides who is an admin, at any time"
+    assert all(role["services"] == [name] for name, role in roles.items())
     assert roles["proxy"]["scopes"] == ["proxy"]
-    assert roles["admin"]["users"] == ["alice"]
+    assert roles["ansible"]["scopes"] == [reconcile.SCOPE]
     assert "access:servers" in roles["idle-culler"]["scopes"]
 
 
-@pytest.mark.parametrize(("timeout", "every"), [(10, 5), (1000, 250), (42000, 600)])
-def test_culler_looks_often_enough(timeout: int, every: int) -> None:
-    service, role = home.culler(timeout)
-    assert f"--timeout={timeout}" in service["command"]
-    assert f"--cull-every={every}" in service["command"]
-    assert role["services"] == [service["name"]]
-
-
-def test_no_culler_without_timeout(files: Files) -> None:
-    c = load(files, idle_timeout=0)
-    assert [service["name"] for service in c.JupyterHub.services] == ["proxy"]
+def test_the_culler_asks_often_and_knows_no_limit_of_its_own(files: Files) -> None:
+    """The limit is in spawner.json, and may change while it runs."""
+    (service,) = [one for one in load(files).JupyterHub.services if one["name"] == "idle-culler"]
+    assert "--cull-every=15" in service["command"]
+    assert not any(part.startswith("--timeout") for part in service["command"])
 
 
 def test_owner_traits_then_owner_python_win(files: Files) -> None:
     files.write("extra.py", "c.Spawner.http_timeout = 3\nc.JupyterHub.services.append({'name': 'own'})\n")
     c = load(files, config={"Spawner": {"http_timeout": 1, "start_timeout": 2}})
     assert (c.Spawner.http_timeout, c.Spawner.start_timeout) == (3, 2)
-    assert [service["name"] for service in c.JupyterHub.services] == ["proxy", "idle-culler", "own"]
+    assert [service["name"] for service in c.JupyterHub.services] == ["proxy", "ansible", "idle-culler", "own"]
 
 
 def test_owner_lists_do_not_drop_ours_but_replace_by_name(files: Files) -> None:
     mine = {"name": "idle-culler", "services": ["idle-culler"], "scopes": []}
     c = load(files, config={"JupyterHub": {"load_roles": [mine], "services": [{"name": "own"}]}})
-    assert {service["name"] for service in c.JupyterHub.services} == {"own", "proxy", "idle-culler"}
+    assert {service["name"] for service in c.JupyterHub.services} == {"own", "proxy", "ansible", "idle-culler"}
     assert [role for role in c.JupyterHub.load_roles if role["name"] == "idle-culler"] == [mine]
 
 
@@ -222,10 +243,38 @@ def test_open_session_follows_the_file(files: Files) -> None:
 def test_authenticator_defaults_and_owner() -> None:
     ours = home.HomeAuthenticator()
     assert (ours.service, ours.allow_all, ours.manage_groups) == ("jupyterhub", True, True)
-    assert ours.allowed_users == {"alice", "bob"}
+    assert ours.allowed_users == set(), "the file alone says who is allowed"
     owner = Config({"Authenticator": {"auth_refresh_age": 7}, "PAMAuthenticator": {"service": "login"}})
     theirs = home.HomeAuthenticator(config=owner)
     assert (theirs.auth_refresh_age, theirs.service) == (7, "login")
+
+
+def added(name: str) -> Any:
+    """A new user whom the hub has shown to the authenticator; gives the row of the database."""
+    row = orm.User(name=name, cookie_id="random")
+    asyncio.run(home.HomeAuthenticator().add_user(SimpleNamespace(name=name, orm_user=row)))
+    return row
+
+
+@pytest.mark.usefixtures("files")
+def test_a_new_user_gets_the_declared_session() -> None:
+    """No account of the system is asked for, and whoever is not declared may stand in the database."""
+    assert added("alice").cookie_id == reconcile.cookie_id(USERS["alice"]) == "declared-a1"
+    assert added("zoe").cookie_id == "random"
+
+
+@pytest.mark.usefixtures("files")
+def test_the_rows_that_there_are_stay_as_they_are() -> None:
+    """At its start the hub shows each to the authenticator; their sessions are the reconciliation's business."""
+    row = orm.User(name="alice", cookie_id="declared-older")
+    asyncio.run(home.HomeAuthenticator().add_user(row))
+    assert row.cookie_id == "declared-older"
+
+
+def test_the_hub_answers_ansible() -> None:
+    app = SimpleNamespace(get_handlers=list)
+    assert (reconcile.PATH, reconcile.UsersHandler) in home.HomeAuthenticator().get_handlers(app)
+    assert (reconcile.PATH, reconcile.UsersHandler) not in PAMAuthenticator().get_handlers(app)
 
 
 # --- servers --------------------------------------------------------------
@@ -403,6 +452,43 @@ def test_start_waits_until_it_listens_or_has_ended(
     assert seen == [("alice-server", 8888)] * asked
 
 
+def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: Engine) -> None:
+    """Across a restart of the hub, too; another user's mount and the limit of idle servers are not its business."""
+    spawner = spawn(engine, name="alice")
+    assert spawner.outdated_settings(SPAWNER) == []
+    others = [mount("/data", users=["bob"], source="/b")]
+    assert spawner.outdated_settings(SPAWNER | {"mounts": others, "idle_timeout": 5}) == []
+    own = [mount("/data", users=["alice"], source="/a")]
+    changed = {"mounts": own, "image": "user:2", "memory_limit": None, "default_url": "/tree", "ca_bundle": "/x.pem"}
+    wanted = ["image", "default_url", "memory_limit", "mounts", "ca_bundle"]
+    assert spawner.outdated_settings(SPAWNER | changed) == wanted
+    spawner.object_id = "0123456789abcdef"
+    state = json.loads(json.dumps(spawner.get_state()))
+    files.write("spawner.json", SPAWNER | changed)
+    later = spawn(engine, name="alice")
+    assert later.outdated_settings(SPAWNER | changed) == []
+    later.load_state(state)
+    assert later.outdated_settings(SPAWNER | changed) == wanted
+
+
+def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    spawner.object_id = ""
+    assert "started_with" not in spawner.get_state()
+    spawner.load_state({})
+    assert spawner.outdated_settings(SPAWNER) == []
+    # Nor has one that an older version of the hub started.
+    spawner.load_state({"object_id": "0123456789ab"})
+    assert spawner.outdated_settings(SPAWNER | {"image": "user:2"}) == []
+
+
+@pytest.mark.parametrize("missing", home.SERVER_SETTINGS)
+def test_a_spawn_needs_every_setting(files: Files, engine: Engine, missing: str) -> None:
+    files.write("spawner.json", {key: value for key, value in SPAWNER.items() if key != missing})
+    with pytest.raises(home.SettingsError, match=f"lacks {missing}"):
+        spawn(engine)
+
+
 def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
     spawner = spawn(engine, name="a_b_c_d_e_f_g_h_i_j_k_l_m_n_o_p_")
     spawner.object_id = "0123456789abcdef"
@@ -420,18 +506,45 @@ def ago(seconds: float) -> str:
     return (NOW - timedelta(seconds=seconds)).isoformat()
 
 
-def idle(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], started: float = 1000, recorded: float = 0) -> bool:
-    """The arbiter's verdict; started and the hub's recorded activity in seconds ago, on a stopped clock."""
+class Culler:
+    """The culler on a stopped clock."""
 
-    async def ask(server: dict[str, Any], path: str, **arguments: str) -> Any:
-        if isinstance(answers[path], Exception):
-            raise answers[path]
-        return answers[path]
+    def __init__(self, settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = settings
+        self.asked = 0
+        self.now = NOW
+        self.answers: dict[str, Any] = {}
+        self.limit(LIMIT)
+        monkeypatch.setattr(culler, "SPAWNER", settings)
+        monkeypatch.setattr(culler, "ask", self.ask)
+        monkeypatch.setattr(culler, "utcnow", lambda: self.now)
+        monkeypatch.setattr(culler, "last_seen", {})
+        monkeypatch.setattr(culler, "last_asked", {})
 
-    monkeypatch.setattr(culler, "ask", ask)
-    monkeypatch.setattr(culler, "utcnow", lambda: NOW)
-    server = {"url": "/user/alice/", "started": ago(started)}
-    return asyncio.run(culler.is_idle(inactive=timedelta(seconds=recorded), inactive_limit=LIMIT, server=server))
+    def limit(self, seconds: int) -> None:
+        """Write another limit."""
+        self.settings.write_text(json.dumps(SPAWNER | {"idle_timeout": seconds}))
+
+    async def ask(self, server: dict[str, Any], path: str, **arguments: str) -> Any:
+        self.asked += path == "kernels"
+        if isinstance(self.answers[path], Exception):
+            raise self.answers[path]
+        return self.answers[path]
+
+    def idle(
+        self, answers: dict[str, Any], started: float = 1000, recorded: float = 0, later: float = LIMIT / 4
+    ) -> bool:
+        """The verdict, so many seconds later than the last one; started and the hub's record: in seconds ago."""
+        self.now += timedelta(seconds=later)
+        self.answers = answers
+        server = {"url": "/user/alice/", "started": ago(started)}
+        inactive = timedelta(seconds=recorded)
+        return asyncio.run(culler.is_idle(inactive=inactive, inactive_limit=600, server=server))
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Culler:
+    return Culler(tmp_path / "spawner.json", monkeypatch)
 
 
 def kernel(state: str, seconds: float) -> dict[str, str]:
@@ -456,32 +569,51 @@ GONE = {"sessions": [{"path": "console"}], "contents/console": None}
         ({"kernels": OSError("no answer")}, False),
     ],
 )
-def test_idle(monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], expected: bool) -> None:
-    monkeypatch.setattr(culler, "last_seen", {})
-    assert idle(monkeypatch, NOTHING | answers) is expected
+def test_idle(watch: Culler, answers: dict[str, Any], expected: bool) -> None:
+    assert watch.idle(NOTHING | answers, later=0) is expected
 
 
-def test_young_server_is_not_even_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(culler, "last_seen", {"/user/alice/": NOW})
-    assert idle(monkeypatch, {"kernels": AssertionError()}, started=50) is False
-    assert culler.last_seen == {}
+def test_young_server_is_not_even_asked(watch: Culler) -> None:
+    culler.last_seen["/user/alice/"] = NOW
+    assert watch.idle({}, started=50, later=0) is False
+    assert (culler.last_seen, watch.asked) == ({}, 0)
 
 
-def test_kernel_that_was_shut_down_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(culler, "last_seen", {})
-    assert idle(monkeypatch, NOTHING | {"kernels": [kernel("idle", 50)]}) is False
-    assert idle(monkeypatch, NOTHING) is False
-    culler.last_seen["/user/alice/"] -= timedelta(seconds=LIMIT)
-    assert idle(monkeypatch, NOTHING) is True
+def test_kernel_that_was_shut_down_still_counts(watch: Culler) -> None:
+    assert watch.idle(NOTHING | {"kernels": [kernel("idle", 50)]}, later=0) is False
+    assert watch.idle(NOTHING) is False
+    assert watch.idle(NOTHING) is True
 
 
-def test_empty_server_that_is_new_to_the_culler_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(culler, "last_seen", {})
-    assert idle(monkeypatch, NOTHING) is False
+def test_empty_server_that_is_new_to_the_culler_gets_its_time(watch: Culler) -> None:
+    verdicts = [watch.idle(NOTHING) for _ in range(5)]
+    assert verdicts == [False, False, False, False, True]
 
 
 @pytest.mark.parametrize(("recorded", "expected"), [(50, False), (500, True)])
-def test_server_without_kernels_api_goes_by_the_hub(
-    monkeypatch: pytest.MonkeyPatch, recorded: float, expected: bool
-) -> None:
-    assert idle(monkeypatch, {"kernels": None}, recorded=recorded) is expected
+def test_server_without_kernels_api_goes_by_the_hub(watch: Culler, recorded: float, expected: bool) -> None:
+    assert watch.idle({"kernels": None}, recorded=recorded, later=0) is expected
+
+
+def test_another_limit_holds_at_once(watch: Culler) -> None:
+    """No restart of the culler, and so none of the hub."""
+    long_idle = NOTHING | {"kernels": [kernel("idle", 500)]}
+    for limit, expected in ((900, False), (100, True), (0, False), (400, True), (9000, False)):
+        watch.limit(limit)
+        assert watch.idle(long_idle, later=limit / 4) is expected
+
+
+def test_without_a_limit_nobody_is_asked(watch: Culler) -> None:
+    watch.limit(0)
+    assert watch.idle({}, started=10**7, recorded=10**7) is False
+    assert watch.asked == 0
+
+
+@pytest.mark.parametrize(("limit", "every"), [(60, 15), (1000, 250), (42000, 600)])
+def test_a_server_is_asked_a_few_times_a_limit(watch: Culler, limit: int, every: int) -> None:
+    """The culler looks every 15 seconds, at the hub's record; each server is left in peace for longer."""
+    watch.limit(limit)
+    busy = {"kernels": [kernel("busy", 0)]}
+    for _ in range(4 * every // 15 + 1):
+        assert watch.idle(busy, started=50000, later=15) is False
+    assert watch.asked in (4, 5)

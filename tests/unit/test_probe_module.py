@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any, ClassVar
 
 import jupyterhub_home_probe as probe
 import pytest
@@ -170,6 +171,138 @@ def test_a_command_that_fails_or_is_missing(program: Program) -> None:
     assert (probe.output("good"), probe.output("bad"), probe.output("no-such-command")) == ("text", None, None)
 
 
+IMAGES = """\
+debian:13 debian@sha256:aaa sha256:111
+jupyterhub-home/hub:0123 jupyterhub-home/hub@<none> sha256:222
+<none>:<none> <none>@<none> sha256:333
+quay.io/jupyter/scipy-notebook:<none> quay.io/jupyter/scipy-notebook@sha256:bbb sha256:444
+"""
+
+
+def test_images_go_by_tag_and_by_digest(program: Program) -> None:
+    calls = docker(program, DOCKER_13, more=f"image) cat <<'END'\n{IMAGES}END\n;;")
+    assert probe.images() == {
+        "debian:13": "sha256:111",
+        "debian@sha256:aaa": "sha256:111",
+        "jupyterhub-home/hub:0123": "sha256:222",
+        "quay.io/jupyter/scipy-notebook@sha256:bbb": "sha256:444",
+    }
+    assert calls.read_text().startswith("image ls --no-trunc --digests")
+
+
+def test_no_engine_has_no_images(program: Program) -> None:
+    program("docker", "echo 'Cannot connect' >&2; exit 1")
+    assert probe.images() == {}
+
+
+class Project:
+    """A project as docker shows it: all as compose.yml says, until a test changes something."""
+
+    known: ClassVar[dict[str, str]] = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self.folder = folder
+        self.hashes = {"hub": "aaa", "proxy": "bbb"}
+        self.things: dict[str, dict[str, Any]] = {
+            "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users")},
+            "home-data": {"Name": "home-data", "Labels": self.labels("volume", "data")},
+        }
+        for service in self.hashes:
+            self.things[f"home-{service}"] = {
+                "Name": f"/home-{service}",
+                "Image": f"sha256:{service}",
+                "State": {"Status": "running"},
+                "Config": {"Image": f"{service}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[service]}},
+                "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
+            }
+        more = 'compose) cat "$here/hashes" ;;\ninspect) cat "$here/things"; [ ! -e "$here/incomplete" ] ;;'
+        self.calls = docker(program, DOCKER_13, more=more)
+
+    def labels(self, what: str, name: str) -> dict[str, str]:
+        return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"}
+
+    def look(self) -> tuple[bool, list[str]]:
+        """Whether it is settled, and what was found."""
+        here = self.calls.parent
+        (here / "hashes").write_text("".join(f"{name} {value}\n" for name, value in self.hashes.items()))
+        (here / "things").write_text(json.dumps(list(self.things.values())))
+        if len(self.things) < 4:  # docker inspect then prints the others, and fails
+            (here / "incomplete").touch()
+        state = probe.project_state("home", self.folder, self.known)
+        return state["settled"], state["found"]
+
+
+@pytest.fixture
+def project(program: Program, tmp_path: Path) -> Project:
+    return Project(program, tmp_path)
+
+
+def test_a_settled_project(project: Project) -> None:
+    assert project.look() == (True, [])
+    assert project.calls.read_text().splitlines() == [
+        f"compose -f {project.folder}/compose.yml config --hash *",
+        "inspect home-hub home-proxy home home-data",
+    ]
+    # Which compose would do nothing about, for Docker starts it again.
+    project.things["home-hub"]["State"]["Status"] = "restarting"
+    assert project.look() == (True, [])
+
+
+def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:
+    project.hashes, project.things = {}, {}
+    assert project.look() == (False, [])
+    program("docker", "exit 1")
+    assert probe.project_state("home", project.folder, {}) == {"settled": False, "found": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("home-hub", "the container home-hub was gone."),
+        ("home-proxy", "the container home-proxy was gone."),
+        ("home-data", "the volume home-data was gone."),
+        ("home", "the network home was gone."),
+    ],
+)
+def test_what_is_gone_is_said(project: Project, name: str, found: str) -> None:
+    del project.things[name]
+    assert project.look() == (False, [found])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "found"),
+    [
+        ("State.Status", "exited", "the container home-hub was exited."),
+        ("State.Status", "paused", "the container home-hub was paused."),
+        ("State.Status", "created", "the container home-hub was created."),
+        ("Config.Labels", {}, "the container home-hub was made with other settings."),
+        ("Image", "sha256:older", "the image of home-hub was removed or replaced."),
+        ("Config.Image", "hub:0", "the image of home-hub was removed or replaced."),
+        ("NetworkSettings.Networks", {}, "the container home-hub was not in its network."),
+        ("NetworkSettings.Networks.home.NetworkID", "net0", "the container home-hub was not in its network."),
+    ],
+)
+def test_a_container_that_somebody_changed(project: Project, path: str, value: Any, found: str) -> None:
+    *outer, last = path.split(".")
+    place = project.things["home-hub"]
+    for key in outer:
+        place = place[key]
+    place[last] = value
+    assert project.look() == (False, [found])
+
+
+@pytest.mark.parametrize(("name", "what"), [("home", "network"), ("home-data", "volume")])
+@pytest.mark.parametrize("labels", [None, {}, {"com.docker.compose.project": "lab"}])
+def test_labels_of_somebody_else(project: Project, name: str, what: str, labels: dict[str, str] | None) -> None:
+    project.things[name]["Labels"] = labels
+    assert project.look() == (False, [f"the {what} {name} had other labels."])
+
+
+def test_another_compose_file_is_another_hash(project: Project) -> None:
+    project.hashes = {"hub": "ccc", "proxy": "bbb"}
+    assert project.look() == (False, ["the container home-hub was made with other settings."])
+
+
 def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_path: Path) -> None:
     docker(program, {**DOCKER_13, "DockerRootDir": str(tmp_path)})
     (tmp_path / "file").touch()
@@ -187,6 +320,7 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
     assert machine["directory"] == "is a file" and not machine["ca_bundle"]
     assert machine["folders"][str(tmp_path)]["exists"] and not machine["folders"]["/no/such/folder"]["exists"]
     assert machine["root"] == (os.geteuid() == 0)
+    assert (machine["images"], machine["project"]) == ({}, {"settled": False, "found": []})
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ STRANGE: list[Any] = [
     {"JupyterHub": {}}, [{"name": None}], [{"name": []}], [{"name": {"a": 1}}], [{1: 2}],
     [{"name": "\ud800", "password": "x"}], [{"name": "kim", "password": "\ud800"}],
     [{"name": "kim", "password": math.nan}], [{"name": "kim", "groups": [None]}],
+    [{"name": "kim", "state": []}], [{"name": [], "state": "absent"}], [{"name": "kim", "renamed_from": ["kim"]}],
+    [{"name": {}, "renamed_from": "kim"}, {"renamed_from": "kim"}, {"name": "\ud800" * 99, "renamed_from": "kim"}],
+    [{"name": "kim", "renamed_from": "\ud800"}, {"name": "lee", "renamed_from": "\ud800"}],
     [{"source": "/x", "target": "/y", "users": [None]}], [{"source": "/x", "target": "/y", "users": [{}]}],
     [{"source": "/{username}", "target": "/y", "users": [1]}], [{"source": None, "target": 1}],
 ]  # fmt: skip
@@ -238,6 +241,70 @@ def test_secrets(secret: dict[str, Any], fine: bool) -> None:
 def test_no_message_shows_a_password(user: Any) -> None:
     said = checked(users=[user])[1]
     assert said and "hunter2" not in said and "48151623" not in said
+
+
+PW = {"password": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("users", "delete_homes", "part"),
+    [
+        ([{"name": "kim", **PW}, {"name": "lee", "state": "absent"}], ["lee", "max"], ""),
+        ([{"name": "kim", **PW, "state": "present"}], [], ""),
+        ([{"name": "kim", **PW, "renamed_from": "lee"}, {"name": "lee", "state": "absent"}], ["max"], ""),
+        ([{"name": "kim", **PW}, {"name": "lee", "state": "absent", "renamed_from": "kim"}], [], ""),
+        ([{"name": "kim", **PW, "state": "gone"}], [], "users, user kim: state is 'gone', none of present, absent."),
+        ([{"name": "kim", **PW, "renamed_from": "kim"}], [], "user kim: renamed_from is 'kim', who is in the list."),
+        (
+            [{"name": "kim", **PW, "renamed_from": "lee"}, {"name": "lee", **PW}],
+            [],
+            "user kim: renamed_from is 'lee', who is in the list.",
+        ),
+        (
+            [{"name": "kim", **PW, "renamed_from": "max"}, {"name": "lee", **PW, "renamed_from": "max"}],
+            [],
+            "user lee: user kim is renamed from 'max', too.",
+        ),
+        (
+            [{"name": "kim", **PW, "renamed_from": "max"}],
+            ["max"],
+            "delete_homes: the files of 'max' go to user kim.",
+        ),
+        ([{"name": "kim", **PW}], ["kim"], "'kim' is in jupyterhub_home_users, and would lose all files."),
+    ],
+)
+def test_who_leaves(users: list[dict[str, Any]], delete_homes: list[str], part: str) -> None:
+    said = checked(users=[*users, {"name": "zoe", **PW}], delete_homes=delete_homes)[1]
+    assert (said == "") if not part else (part in said and said.count("Write:") == 1)
+
+
+@pytest.mark.parametrize("users", [[], [{"name": "kim", "state": "absent"}]])
+def test_a_list_without_anybody_must_be_meant(users: list[dict[str, Any]]) -> None:
+    said = checked(users=users)[1]
+    assert "there are no users, so nobody could log in." in said and f"{PREFIX}allow_no_users: true" in said
+    assert checked(users=users, allow_no_users=True)[1] == ""
+    assert checked(users=users, config={"JupyterHub": {"authenticator_class": "dummy"}})[1] == ""
+    # What cannot be read is no empty list.
+    said = checked(users="x", allow_no_users=True)[1]
+    assert "it is text, not a list" in said and said.count("Write:") == 1
+
+
+def test_an_absent_user_needs_no_secret_and_has_no_mount() -> None:
+    users = [*USERS, {"name": "max", "state": "absent"}, {"name": "ben", "state": "absent", "password": "old words"}]
+    mount = {"source": "/home/{username}", "target": "/data"}
+    good, said = checked(users=users, mounts=[mount])
+    assert (said, [entry["users"] for entry in good["mounts"]]) == ("", [["kim"], ["lee"]])
+    assert (
+        "user 'max' is not in jupyterhub_home_users." in checked(users=users, mounts=[{**mount, "users": ["max"]}])[1]
+    )
+    assert "this name stands in the list twice" in checked(users=[*users, {"name": "max", "password": "x"}])[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "fine"), [("remove", True), ("keep", True), ("Keep", False), (True, False), (None, False)]
+)
+def test_undeclared_users(value: Any, fine: bool) -> None:
+    assert (checked(undeclared_users=value)[1] == "") is fine
 
 
 def test_a_config_is_shown_without_its_values() -> None:

@@ -76,6 +76,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
 EXAMPLES = {
     f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
     f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
+    f"{PREFIX}delete_homes": "[alice]",
     f"{PREFIX}user_packages": '["numpy>=2", pandas]',
     f"{PREFIX}hub_packages": "[oauthenticator]",
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",
@@ -85,7 +86,8 @@ EXAMPLES = {
 }
 KEY_EXAMPLES = {
     "name": "alice", "password": '"...", in quotes', "password_hash": '"$y$j9T$...", in quotes', "admin": "true",
-    "groups": "[family]", "source": "/home/alice", "target": WORK_FOLDER, "users": "[alice]", "read_only": "true",
+    "groups": "[family]", "state": "absent", "renamed_from": "alice", "source": "/home/alice", "target": WORK_FOLDER,
+    "users": "[alice]", "read_only": "true",
 }  # fmt: skip
 
 
@@ -228,6 +230,8 @@ def check_keys(where: str, item: dict[str, Any], options: dict[str, Any], report
         if not of_type(value, wanted):
             shown = said_beside(value, wanted, bool(options[key].get("no_log")))
             report.add(where, f"{key} is {shown}, not {TYPES[wanted][1]}.", write)
+        elif value not in options[key].get("choices", [value]):
+            report.add(where, f"{key} is {said(value)}, none of {', '.join(options[key]['choices'])}.", write)
         elif wanted == "list":
             good[key] = check_items(f"{where}, {key}", value, options[key], write, report)
         else:
@@ -290,27 +294,40 @@ def check_secrets(where: str, raw: dict[str, Any], user: dict[str, Any], pam: bo
         )
 
 
-def check_users(users: list[dict[str, Any]], options: dict[str, Any], pam: bool, report: Report) -> None:
+def present(user: dict[str, Any]) -> bool:
+    """Whether an entry declares a user, and not the absence of one."""
+    return bool(user.get("state", "present") == "present")
+
+
+def shown_user(user: dict[str, Any], number: int) -> str:
+    """A user as a message names it: by name where that can be printed, else by its place in the list."""
+    name = user.get("name")
+    return name if isinstance(name, str) and 0 < len(name) <= 40 and name.isprintable() else f"number {number}"
+
+
+def check_users(
+    users: list[dict[str, Any]], options: dict[str, Any], pam: bool, empty_is_meant: bool, report: Report
+) -> None:
     """Names, secrets and groups of the users; pam: they log in with these passwords."""
     variable = f"{PREFIX}users"
     seen: set[str] = set()
-    if pam and not users and not report.about("users"):
+    if pam and not empty_is_meant and not any(present(user) for user in users) and not report.about("users"):
         report.add(
             variable,
             "there are no users, so nobody could log in.",
-            f"{variable}: {EXAMPLES[variable]}, into the file that make vault opens",
+            f"{variable}: {EXAMPLES[variable]}, into the file that make vault opens; if it is meant, "
+            f"{PREFIX}allow_no_users: true",
         )
     for number, raw in enumerate(users, 1):
         named = raw.get("name") if isinstance(raw.get("name"), str) else None
-        shown = named if named and len(named) <= 40 and named.isprintable() else f"number {number}"
-        where = f"{variable}, user {shown}"
+        where = f"{variable}, user {shown_user(raw, number)}"
         user = check_keys(where, raw, options, report)
         if named is not None:
             check_user_name(where, named, report)
             if named in seen:
                 report.add(where, "this name stands in the list twice.", "each name once")
             seen.add(named)
-        check_secrets(where, raw, user, pam, report)
+        check_secrets(where, raw, user, pam and present(user), report)
         for group in user.get("groups") or []:
             if not GROUP_NAME.fullmatch(group):
                 hint = re.sub(r"[^A-Za-z0-9_.-]+", "-", group).strip("-.")[:64]
@@ -319,6 +336,32 @@ def check_users(users: list[dict[str, Any]], options: dict[str, Any], pam: bool,
                     f"the group {said(group)} cannot be used: up to 64 letters, digits, '_', '-' and '.'.",
                     f"groups: [{hint or 'family'}]",
                 )
+
+
+def check_leaving(users: list[dict[str, Any]], delete_homes: list[str], report: Report) -> None:
+    """Old names of users, and users whose files are to be deleted: nobody of them may be declared, too."""
+    declared = {user["name"] for user in users if isinstance(user.get("name"), str) and present(user)}
+    heirs: dict[str, str] = {}
+    for number, user in enumerate(users, 1):
+        old = user.get("renamed_from")
+        if not isinstance(old, str) or not present(user):
+            continue
+        heir = shown_user(user, number)
+        where = f"{PREFIX}users, user {heir}"
+        if old in declared:
+            report.add(where, f"renamed_from is {said(old)}, who is in the list.", "take one of the two away")
+        elif old in heirs:
+            report.add(where, f"user {heirs[old]} is renamed from {said(old)}, too.", "renamed_from with one of them")
+        elif old in delete_homes:
+            report.add(f"{PREFIX}delete_homes", f"the files of {said(old)} go to user {heir}.", "one of the two")
+        heirs[old] = heir
+    for name in delete_homes:
+        if name in declared:
+            report.add(
+                f"{PREFIX}delete_homes",
+                f"{said(name)} is in {PREFIX}users, and would lose all files.",
+                f"{{name: {name}, state: absent}} there, or take it away here",
+            )
 
 
 def plain_path(path: str) -> bool:
@@ -597,8 +640,9 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     check_packages(good, report)
     check_config(good["config"], report)
     check_extra_config(good["extra_config"], report)
-    check_users(good["users"], specs[f"{PREFIX}users"]["options"], pam, report)
-    names = [user["name"] for user in good["users"] if isinstance(user.get("name"), str)]
+    check_users(good["users"], specs[f"{PREFIX}users"]["options"], pam, good["allow_no_users"], report)
+    check_leaving(good["users"], good["delete_homes"], report)
+    names = [user["name"] for user in good["users"] if isinstance(user.get("name"), str) and present(user)]
     options = specs[f"{PREFIX}mounts"]["options"]
     good["mounts"] = expand_mounts(good["mounts"], options, names, pam and complete, report)
     return good

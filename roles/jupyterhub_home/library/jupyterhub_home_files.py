@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,12 @@ options:
       - Path below the root to its text, or to a dictionary of content, mode (octal string, default 0644), owner and
         group (numeric, default 0).
       - With generate (a number of bytes) in place of content, a random hexadecimal line is made once and kept.
+        C(<sha256 of PATH>) in the text of another file becomes a digest of it, so that who uses it sees another one.
+  secrets:
+    type: str
+    default: "{}"
+    description: More files, as JSON text, whose contents are in no output and no diff.
+  show_secrets: {type: bool, default: false, description: Put them into the diff all the same.}
   exact:
     type: list
     elements: str
@@ -80,35 +88,41 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "required": True},
             "files": {"type": "dict", "required": True},
+            "secrets": {"type": "str", "default": "{}", "no_log": True},
+            "show_secrets": {"type": "bool", "default": False, "no_log": False},
             "exact": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     root = Path(module.params["root"])
-    wishes = {path: specification(value) for path, value in module.params["files"].items()}
+    hidden = json.loads(module.params["secrets"])
+    wishes = {path: specification(value) for path, value in {**module.params["files"], **hidden}.items()}
+    digests: dict[str, str] = {}
     diffs: list[dict[str, Any]] = []
     paths: list[str] = []
 
     for folder in needed_folders(root, list(wishes)):
         if make_folder(folder, pretend=module.check_mode):
             paths.append(str(folder))
-    for path, wish in sorted(wishes.items()):
+    for path, wish in sorted(wishes.items(), key=lambda item: (item[1]["content"] is not None, item[0])):
         there = root / path
         place = {key: wish[key] for key in ("mode", "owner", "group")}
         present, as_wished = present_text(there, **place)
         content = wish["content"]
         if content is None:  # a generated secret stays what it is once it exists
             content = ((present or "").strip() or secrets.token_hex(wish["generate"])) + "\n"
+            digests[path] = hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = re.sub(r"<sha256 of ([^>]+)>", lambda match: digests.get(match[1], match[0]), content)
         if as_wished and present == content:
             continue
         paths.append(str(there))
-        hidden = bool(wish["generate"])
+        secret = wish["generate"] or (path in hidden and not module.params["show_secrets"])
         diffs.append(
             {
                 "before_header": str(there),
                 "after_header": f"{there} (mode {wish['mode']:04o})",
-                "before": "" if hidden or present is None else shown(present),
-                "after": "(generated, not shown)\n" if hidden else shown(content),
+                "before": "" if secret or present is None else shown(present),
+                "after": "(not shown)\n" if secret else shown(content),
             }
         )
         if not module.check_mode:

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
-import urllib.error
-import urllib.request
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_hub import HubError, patiently, request
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_health
@@ -23,33 +19,6 @@ attributes:
   check_mode: {support: full, details: Does nothing there.}
 """
 
-# A hub that fails on its configuration is restarted by Docker at once; a start that is merely slow is not.
-CRASHES = 3
-
-
-def answer(url: str) -> str:
-    """'' when the address answers 200, else what is wrong, in a few words."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=5) as response:
-            return "" if response.status == 200 else f"status {response.status}"
-    except (OSError, urllib.error.URLError) as error:
-        return str(error)
-
-
-def docker(*arguments: str) -> str:
-    """What a docker command prints on either stream, stripped; a failing one's message too."""
-    done = subprocess.run(
-        ("docker", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
-def crashes(container: str) -> int:
-    """How often Docker has restarted the container; 0 when it is not there."""
-    count = docker("inspect", "--format", "{{.RestartCount}}", container)
-    return int(count) if count.isdigit() else 0
-
 
 def main() -> None:
     module = AnsibleModule(
@@ -62,18 +31,11 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=False)
-    url, container = module.params["url"], module.params["container"]
-    end = time.monotonic() + module.params["timeout"]
-    before = crashes(container)
-    wrong = answer(url)
-    while wrong:
-        crashing = crashes(container) - before >= CRASHES
-        if crashing or time.monotonic() > end:
-            logs = docker("logs", "--tail", "30", container)
-            why = f"the container {container} keeps crashing" if crashing else wrong
-            module.fail_json(msg=f"{url} does not answer: {why}.\nLast lines of the hub's log:\n{logs}")
-        time.sleep(0.25)
-        wrong = answer(url)
+    url = module.params["url"]
+    try:
+        patiently(lambda: request(url), module.params["container"], module.params["timeout"])
+    except HubError as error:
+        module.fail_json(msg=f"{url}: {error}")
     module.exit_json(changed=False)
 
 

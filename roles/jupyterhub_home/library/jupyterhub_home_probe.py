@@ -107,6 +107,62 @@ def port_holder(project: str, address: str, port: int, running: bool) -> str:
     return ""
 
 
+def images() -> dict[str, str]:
+    """The engine's images: their names with tag or digest, and their identities."""
+    form = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"
+    lines = (output("docker", "image", "ls", "--no-trunc", "--digests", "--format", form) or "").splitlines()
+    return {name: line.split()[2] for line in lines for name in line.split()[:2] if "<none>" not in name}
+
+
+def project_state(project: str, directory: Path, known_images: dict[str, str]) -> dict[str, Any]:
+    """Whether hub and proxy run as compose.yml says, so that compose would have nothing to do; and what was found.
+
+    found: what somebody else changed, in words; nothing before the first run.
+    """
+    listed = output("docker", "compose", "-f", str(directory / "compose.yml"), "config", "--hash", "*") or ""
+    hashes = dict(line.split() for line in listed.splitlines())
+    if not hashes:
+        return {"settled": False, "found": []}
+    names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
+    done = subprocess.run(
+        ("docker", "inspect", *names.values(), project, f"{project}-data"), capture_output=True, text=True, check=False
+    )
+    things = {thing["Name"].lstrip("/"): thing for thing in json.loads(done.stdout or "[]")}
+    found = []
+    for what, name, own in (("network", project, "users"), ("volume", f"{project}-data", "data")):
+        labels = (things.get(name) or {}).get("Labels") or {}
+        wanted = {"com.docker.compose.project": project, f"com.docker.compose.{what}": own}
+        if name not in things:
+            found.append(f"the {what} {name} was gone.")
+        elif wanted.items() - labels.items():
+            found.append(f"the {what} {name} had other labels.")
+    for service, name in names.items():
+        if name not in things:
+            found.append(f"the container {name} was gone.")
+        else:
+            found += strangeness(things[name], hashes.get(service), things.get(project), known_images)
+    return {"settled": not found, "found": found}
+
+
+def strangeness(
+    container: dict[str, Any], config_hash: str | None, network: dict[str, Any] | None, known_images: dict[str, str]
+) -> list[str]:
+    """How a service's container differs from compose.yml, in words: each one needs compose."""
+    name = container["Name"].lstrip("/")
+    attached = container["NetworkSettings"]["Networks"].get((network or {}).get("Name"), {})
+    status = container["State"]["Status"]
+    checks = {
+        f"the container {name} was {status}.": status in ("running", "restarting"),
+        f"the container {name} was made with other settings.":
+            container["Config"]["Labels"].get("com.docker.compose.config-hash") == config_hash,
+        f"the image of {name} was removed or replaced.":
+            known_images.get(container["Config"]["Image"]) == container["Image"],
+        f"the container {name} was not in its network.":
+            network is None or attached.get("NetworkID") == network["Id"],
+    }  # fmt: skip
+    return [text for text, fine in checks.items() if not fine]
+
+
 def dpkg_broken() -> bool:
     """Whether a package run was killed: packages half there, or a status update that was not taken in."""
     audit = subprocess.run(("dpkg", "--audit"), capture_output=True, text=True, check=False)
@@ -177,6 +233,7 @@ def main() -> None:
     )
     wanted = module.params
     docker = engine()
+    known_images = images()
     module.exit_json(
         changed=False,
         machine={
@@ -184,6 +241,8 @@ def main() -> None:
             "systemd": os.path.isdir("/run/systemd/system"),
             "root": os.geteuid() == 0,
             "docker": docker,
+            "images": known_images,
+            "project": project_state(wanted["project"], Path(wanted["directory"]), known_images),
             "mmdebstrap": shutil.which("mmdebstrap") is not None,
             "dpkg_broken": dpkg_broken(),
             "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),

@@ -1,43 +1,70 @@
 #!/usr/bin/python
-"""Write the hub's users as passwd, shadow, group and JSON files: PAM needs no useradd."""
+"""Make the hub's users match a list: who may log in, what the hub knows of them, and their home volumes."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
 from ansible.module_utils.jupyterhub_home_crypt import hash_password, verifies
+from ansible.module_utils.jupyterhub_home_homes import HomeError, Homes
+from ansible.module_utils.jupyterhub_home_hub import (
+    DATABASE,
+    DATABASE_HELP,
+    HubError,
+    NotFoundError,
+    patiently,
+    request,
+)
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_users
-short_description: Make the hub's user files match a list
+short_description: Make the hub's users match a list
 description:
   - Writes passwd(5), shadow(5) and group(5) for libnss-extrausers, and users.json for the hub's configuration.
   - A password whose hash on the target still verifies keeps that hash byte for byte.
+  - Then the running hub makes its database match, homes of renamed users are moved, and those that are named deleted.
 options:
   directory: {type: path, required: true, description: Folder of the files.}
   users:
-    type: list
-    elements: dict
+    type: str
     required: true
-    description: Each user's name, password or password_hash, and optionally admin and groups.
+    description:
+      - JSON list of each user's name, password or password_hash, and optionally admin, groups, renamed_from and state.
+        One text, because Ansible hides every secret by itself in every output, which takes long for a thousand.
   owner: {type: int, required: true, description: Numeric user and group of the hub, who alone may read the hashes.}
+  project: {type: str, required: true, description: Compose project; home volumes are named and labelled with it.}
+  url: {type: str, required: true, description: Address of the hub through the proxy, with its slash.}
+  token_file: {type: path, required: true, description: File with the token of the hub's service that may do this.}
+  keep_undeclared: {type: bool, required: true, description: Whether users whom an admin added in the hub stay.}
+  servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
+  delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
+  wait:
+    type: int
+    default: 0
+    description: Seconds to wait for a hub that does not answer before failing. With 0 that is no failure.
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: Shows names; hashes never.}
 """
 RETURN = r"""
-added: {description: Names that were not there., type: list, elements: str, returned: always}
-removed: {description: Names that are there no more., type: list, elements: str, returned: always}
-updated: {description: Names with another password or other rights., type: list, elements: str, returned: always}
+added: {description: Accounts that were not there., type: list, elements: str, returned: always}
+removed: {description: Accounts that are there no more., type: list, elements: str, returned: always}
+updated: {description: Accounts with another password or other rights., type: list, elements: str, returned: always}
+reconciled: {description: "Whether the hub's database was looked at, or need not be.", type: bool, returned: always}
+notes: {description: "What was or would be mended beyond that, in words.", type: list, elements: str, returned: always}
+outdated: {description: "Running servers, and which of their settings are not today's.", type: dict, returned: always}
 """
 
 # Above every ordinary user of the image and the host, so that no file on the host belongs to one of them.
 FIRST_ID = 100000
 GROUP = "hubusers"
+# Stopping a server takes half a minute, and one that is starting is waited for.
+HUB_TIMEOUT = 300  # seconds
 
 
 def table(path: Path) -> dict[str, list[str]]:
@@ -63,89 +90,212 @@ def user_ids(names: list[str], passwd: dict[str, list[str]]) -> dict[str, int]:
     return ids
 
 
-def hash_of(user: dict[str, Any], shadow: dict[str, list[str]]) -> str:
+def hash_of(user: dict[str, Any], present: str) -> str:
     """The hash that the user shall have, the present one where it already verifies."""
     if user.get("password") is None:
-        return str(user["password_hash"] or "*")  # neither: another authenticator is chosen; PAM lets nobody in
-    present = shadow.get(user["name"], ["", ""])[1]
+        return str(user.get("password_hash") or "*")  # neither: another authenticator is chosen; PAM lets nobody in
     return present if verifies(user["password"], present) else hash_password(user["password"])
 
 
-def rights(user: dict[str, Any]) -> dict[str, Any]:
-    """What the hub's configuration reads of a user at login."""
-    return {"admin": bool(user.get("admin", False)), "groups": sorted(user.get("groups") or [])}
+class Accounts:
+    """The files that say who may log in and what they may do.
+
+    A user's `session` in users.json is a random text that lasts as long as the password: the hub puts it into cookies.
+    """
+
+    def __init__(self, directory: Path, users: list[dict[str, Any]], owner: int) -> None:
+        self.directory, self.owner = directory, owner
+        users = sorted(users, key=lambda user: str(user["name"]))
+        self.names = [user["name"] for user in users]
+        self.old_passwd = table(directory / "passwd")
+        shadow = table(directory / "shadow")
+        old_hashes = {name: fields[1] for name, fields in shadow.items()}
+        try:
+            self.old = json.loads((directory / "users.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.old = {}
+        self.hashes = {user["name"]: hash_of(user, old_hashes.get(user["name"], "")) for user in users}
+        self.new_passwords = [name for name in self.names if self.hashes[name] != old_hashes.get(name)]
+        self.new: dict[str, dict[str, Any]] = {}
+        for user in users:
+            session = self.old.get(user["name"], {}).get("session")
+            if not session or user["name"] in self.new_passwords:
+                session = secrets.token_hex(16)
+            rights = {"admin": bool(user.get("admin", False)), "groups": sorted(set(user.get("groups") or []))}
+            self.new[user["name"]] = {**rights, "session": session}
+
+    def write(self, *, pretend: bool) -> bool:
+        """Write what differs; gives whether anything did."""
+        ids = user_ids(self.names, self.old_passwd)
+        passwd = "".join(f"{n}:x:{ids[n]}:{FIRST_ID}::/nonexistent:/usr/sbin/nologin\n" for n in self.names)
+        # The order in which a kill does least harm: what grants a login is written last, and a new session before the
+        # password that it is for.
+        wishes = {
+            "group": (f"{GROUP}:x:{FIRST_ID}:\n", 0o644, 0, 0),
+            "passwd": (passwd, 0o644, 0, 0),
+            "users.json": (json.dumps(self.new, indent=2, sort_keys=True) + "\n", 0o640, 0, self.owner),
+            "shadow": ("".join(f"{n}:{self.hashes[n]}:::::::\n" for n in self.names), 0o400, self.owner, self.owner),
+        }
+        changed: bool = make_folder(self.directory, pretend=pretend)
+        for name, (content, mode, uid, gid) in wishes.items():
+            present, as_wished = present_text(self.directory / name, mode=mode, owner=uid, group=gid)
+            if present == content and as_wished:
+                continue
+            changed = True
+            if not pretend:
+                replace_file(self.directory / name, content, mode=mode, owner=uid, group=gid)
+        return changed
+
+    def changes(self) -> dict[str, list[str]]:
+        """Names of accounts added, removed and updated."""
+        stayed = [name for name in self.names if name in self.old_passwd]
+        return {
+            "added": [name for name in self.names if name not in self.old_passwd],
+            "removed": sorted(set(self.old_passwd) - set(self.names)),
+            "updated": [name for name in stayed if self.new[name] != self.old.get(name)],
+        }
+
+    def last_admin_gone(self) -> bool:
+        """Whether there was an admin and is none any more."""
+        return any(u.get("admin") for u in self.old.values()) and not any(u["admin"] for u in self.new.values())
+
+    def diff(self) -> dict[str, str]:
+        """Who may do what, before and after; no hash and no session."""
+
+        def line(name: str, user: dict[str, Any], remark: str) -> str:
+            rights = (", admin" if user.get("admin") else "") + "".join(f", in {g}" for g in user.get("groups", []))
+            return f"{name}{rights}{remark}\n"
+
+        old = (line(name, user, "") for name, user in sorted(self.old.items()))
+        new = (
+            line(name, user, ", another password" if name in self.new_passwords and name in self.old else "")
+            for name, user in self.new.items()
+        )
+        file = str(self.directory / "users.json")
+        return {"before_header": file, "after_header": file, "before": "".join(old), "after": "".join(new)}
+
+
+def named(text: str, names: list[str]) -> list[str]:
+    """[text with the names in place of {}], or nothing without names; many are counted."""
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return [text.format(shown)] if names else []
+
+
+def said_of_hub(found: dict[str, Any], users: dict[str, Any]) -> list[str]:
+    """The differences that the hub found, one line a kind."""
+    return [
+        *named("Added to the hub: {}", found["add"]),
+        *named("Removed from the hub, with sessions and tokens: {}", found["remove"]),
+        *named("Their servers were running, and are stopped: {}", found["running"]),
+        *named("Admin now: {}", found["promote"]),
+        *named("No admin any more: {}", found["demote"]),
+        *named("Sessions ended: {}", found["log_out"]),
+        *named("Other groups: {}", sorted(name for name in found["groups"] if name in users)),
+        *named("Groups removed: {}", found["remove_groups"]),
+    ]
+
+
+def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | None:
+    """What the hub found and, but in check mode, mended; None when it does not answer and need not.
+
+    Raises HubError.
+    """
+    wanted = module.params
+    needed = wanted["wait"] and not module.check_mode
+    try:
+        token = Path(wanted["token_file"]).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:  # no hub was ever started
+        if needed:
+            raise HubError(f"{wanted['token_file']} is not there; run without --tags first") from None
+        return None
+    data = {
+        "users": accounts.new,
+        "keep_undeclared": wanted["keep_undeclared"],
+        "servers": wanted["servers"],
+        "pretend": module.check_mode,
+    }
+
+    def ask() -> dict[str, Any]:
+        url = f"{wanted['url']}hub/api/jupyterhub-home/users"
+        found: dict[str, Any] = json.loads(request(url, data=data, token=token, timeout=HUB_TIMEOUT))
+        return found
+
+    try:
+        return patiently(ask, f"{wanted['project']}-hub", wanted["wait"]) if needed else ask()
+    except NotFoundError:  # another authenticator decides who is known
+        return {}
+    except HubError as error:
+        if needed:
+            raise
+        if module.check_mode and wanted["wait"]:
+            module.warn(f"What the hub would change cannot be told: {error}")
+        return None
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "users": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "password": {"type": "str", "no_log": True},
-                    "password_hash": {"type": "str", "no_log": True},
-                    "admin": {"type": "bool", "default": False},
-                    "groups": {"type": "list", "elements": "str", "default": []},
-                },
-            },
+            "users": {"type": "str", "required": True, "no_log": True},
             "owner": {"type": "int", "required": True},
+            "project": {"type": "str", "required": True},
+            "url": {"type": "str", "required": True},
+            "token_file": {"type": "path", "required": True, "no_log": False},
+            "keep_undeclared": {"type": "bool", "required": True},
+            "servers": {"type": "dict", "required": True},
+            "delete_homes": {"type": "list", "elements": "str", "required": True},
+            "wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
-    directory = Path(module.params["directory"])
-    owner = module.params["owner"]
-    users = sorted(module.params["users"], key=lambda user: str(user["name"]))
-    names = [user["name"] for user in users]
-
-    old_passwd = table(directory / "passwd")
-    old_shadow = table(directory / "shadow")
+    pretend = module.check_mode
+    listed = [user for user in json.loads(module.params["users"]) if user.get("state", "present") == "present"]
+    accounts = Accounts(Path(module.params["directory"]), listed, module.params["owner"])
+    accounts_changed = accounts.changes()
+    notes = named("Accounts removed: {}", accounts_changed["removed"])
+    diffs = [accounts.diff()]
+    changed = accounts.write(pretend=pretend)
+    if accounts.last_admin_gone():
+        module.warn(
+            "Nobody is an admin of the hub any more. Is that meant? If not: admin: true for a user in "
+            "jupyterhub_home_users."
+        )
     try:
-        old_rights = json.loads((directory / "users.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        old_rights = {}
-    ids = user_ids(names, old_passwd)
-    hashes = {user["name"]: hash_of(user, old_shadow) for user in users}
-    new_rights = {user["name"]: rights(user) for user in users}
-
-    # The order in which a kill does least harm: what grants a login is written last.
-    wishes = {
-        "group": (f"{GROUP}:x:{FIRST_ID}:\n", 0o644, 0, 0),
-        "passwd": (
-            "".join(f"{n}:x:{ids[n]}:{FIRST_ID}::/nonexistent:/usr/sbin/nologin\n" for n in names),
-            0o644,
-            0,
-            0,
-        ),
-        "users.json": (json.dumps(new_rights, indent=2, sort_keys=True) + "\n", 0o640, 0, owner),
-        "shadow": ("".join(f"{n}:{hashes[n]}:::::::\n" for n in names), 0o400, owner, owner),
-    }
-    changed = make_folder(directory, pretend=module.check_mode)
-    for name, (content, mode, uid, gid) in wishes.items():
-        present, as_wished = present_text(directory / name, mode=mode, owner=uid, group=gid)
-        if present == content and as_wished:
-            continue
-        changed = True
-        if not module.check_mode:
-            replace_file(directory / name, content, mode=mode, owner=uid, group=gid)
-
-    stayed = [name for name in names if name in old_passwd]
-    new_hashes = [name for name in stayed if hashes[name] != old_shadow.get(name, ["", ""])[1]]
-    updated = [name for name in stayed if name in new_hashes or new_rights[name] != old_rights.get(name)]
+        found = reconcile(module, accounts)
+        if found:
+            differences = said_of_hub(found, accounts.new)
+            changed = changed or bool(differences)
+            notes += differences
+        if found is not None:
+            homes = Homes(module.params["project"], pretend=pretend)
+            renamed = {user["name"]: user["renamed_from"] for user in listed if user.get("renamed_from")}
+            deleted = module.params["delete_homes"]
+            done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
+            changed = changed or bool(done)
+            notes += done
+            gone = {*accounts.old, *found.get("remove", [])} - {*accounts.new, *renamed.values(), *deleted}
+            kept = [name for name in sorted(gone) if homes.of(name)]
+            notes += named(f"Their files are kept, in the volumes {homes.project}-user-NAME: {{}}", kept)
+    except HubError as error:
+        text = str(error)
+        if DATABASE.search(text) and "Nothing of it was deleted" not in text:
+            text += f"\n{DATABASE_HELP.format(volume=module.params['project'] + '-data')}"
+        module.fail_json(
+            msg=f"{module.params['url']}: {text}\nThe users' files are written, so logins are as declared; what the "
+            "hub knows beyond them is mended by the next run.",
+            changed=changed,
+        )
+    except HomeError as error:
+        module.fail_json(msg=str(error), changed=changed)
+    if notes:
+        diffs.append({"before_header": "hub", "after_header": "hub", "before": "", "after": "\n".join(notes) + "\n"})
     module.exit_json(
         changed=changed,
-        added=[name for name in names if name not in old_passwd],
-        removed=sorted(set(old_passwd) - set(names)),
-        updated=updated,
-        diff={
-            "before_header": f"{directory} (hashes not shown)",
-            "after_header": f"{directory} (hashes not shown; another password: {', '.join(new_hashes) or 'none'})",
-            "before": json.dumps(old_rights, indent=2, sort_keys=True) + "\n",
-            "after": wishes["users.json"][0],
-        },
+        **accounts_changed,
+        reconciled=found is not None,
+        notes=notes,
+        outdated=(found or {}).get("outdated", {}),
+        diff=diffs,
     )
 
 

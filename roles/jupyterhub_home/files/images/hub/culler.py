@@ -9,6 +9,7 @@ notebook within the timeout. A server that cannot be asked is left alone, becaus
 import json
 import os
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,13 +18,16 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets.config import Config
 from traitlets.log import get_logger
 
+SPAWNER = Path("/etc/jupyterhub-home/spawner.json")
 PORT = 8888  # DockerSpawner's
 REQUEST_TIMEOUT = 20  # seconds
+ASK_EVERY = timedelta(minutes=10)  # at the longest
 
 Model = dict[str, Any]
 
 # By the server's path: what a kernel did that has been shut down since still counts.
 last_seen: dict[str, datetime] = {}
+last_asked: dict[str, datetime] = {}
 
 
 async def ask(server: Model, path: str, **arguments: str) -> Any:
@@ -59,13 +63,21 @@ async def last_activity(server: Model, kernels: list[Model]) -> datetime:
 
 
 async def is_idle(*, inactive: timedelta, inactive_limit: int, server: Model) -> bool:
-    """Whether to stop a server: the culler's `cull_arbiter_hook`; inactive_limit in seconds."""
-    limit = timedelta(seconds=inactive_limit)
+    """Whether to stop a server: the culler's `cull_arbiter_hook`.
+
+    The limit is spawner.json's, which may change while this runs, not the culler's own inactive_limit.
+    """
+    limit = timedelta(seconds=json.loads(SPAWNER.read_text())["idle_timeout"])
     started: datetime = parse_date(server["started"])
     now: datetime = utcnow()
+    if not limit:
+        return False
     if now - started < limit:
         last_seen.pop(server["url"], None)  # another server than before
         return False
+    if now - last_asked.get(server["url"], started) < min(limit / 4, ASK_EVERY):
+        return False
+    last_asked[server["url"]] = now
     try:
         kernels = await ask(server, "kernels")
         if kernels is None:  # no Jupyter server: the hub's record is all there is

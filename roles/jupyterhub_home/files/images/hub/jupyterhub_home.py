@@ -1,6 +1,6 @@
 """The hub of jupyterhub-home: what the role writes as JSON becomes JupyterHub's configuration.
 
-hub.json is read when the hub starts, spawner.json at every spawn, users.json at every login.
+hub.json is read when the hub starts, spawner.json at every spawn and by the culler, users.json at every login.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from typing import Any
 
 import aiohttp.connector
 import jupyterhub.roles
+import reconcile
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub import orm
-from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.auth import LocalAuthenticator, PAMAuthenticator
 from traitlets import Unicode
 from traitlets.config import Config
 
@@ -26,6 +27,7 @@ SPAWNER = Path("/etc/jupyterhub-home/spawner.json")
 EXTRA = Path("/etc/jupyterhub-home/extra.py")
 USERS = Path("/var/lib/extrausers/users.json")
 TOKEN = Path("/run/secrets/proxy-token")
+USERS_TOKEN = Path("/etc/jupyterhub-home/users-token")
 
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
@@ -35,6 +37,7 @@ CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_C
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
 LABEL = "jupyterhub-home"
 DNS_LABEL_MAX = 63
+SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
 
 Settings = dict[str, Any]
 
@@ -67,6 +70,11 @@ def read_json(path: Path, *keys: str) -> Settings:
     return settings
 
 
+def declared_users() -> dict[str, Settings]:
+    """users.json, {name: {admin, groups, session}}; nobody while it is not there."""
+    return read_json(USERS) if USERS.exists() else {}
+
+
 class HomeAuthenticator(PAMAuthenticator):
     """PAM says who somebody is, users.json what they may do; a name that is not in it is nobody.
 
@@ -79,9 +87,6 @@ class HomeAuthenticator(PAMAuthenticator):
     def _allow_all_default(self) -> bool:
         return True  # authenticate() has already refused whoever is not declared
 
-    def _allowed_users_default(self) -> set[str]:
-        return set(read_json(USERS))  # makes them known before their first login, nothing more
-
     def _manage_groups_default(self) -> bool:
         return True
 
@@ -93,7 +98,7 @@ class HomeAuthenticator(PAMAuthenticator):
 
     def declared(self, name: str) -> Settings | None:
         """The auth model {name, admin, groups} of a user, None for a stranger."""
-        entry = read_json(USERS).get(name)
+        entry = declared_users().get(name)
         if entry is None:
             return None
         admin = entry.get("admin", False) or name in self.admin_users
@@ -107,10 +112,15 @@ class HomeAuthenticator(PAMAuthenticator):
         return model
 
     async def add_user(self, user: Any) -> None:
-        # At its start the hub passes every row of its database. A removed user's stays there and
-        # cannot log in; without this, each is reported with a traceback.
-        if not isinstance(user, orm.User) or self.system_user_exists(user):
-            await super().add_user(user)
+        """Take a new user into the database; whoever is not declared may stand there, but cannot log in."""
+        # Not LocalAuthenticator's own, which wants an account of the system.
+        super(LocalAuthenticator, self).add_user(user)
+        # At its start the hub passes every row that it has.
+        if not isinstance(user, orm.User) and (entry := declared_users().get(user.name)):
+            user.orm_user.cookie_id = reconcile.cookie_id(entry)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        return [*super().get_handlers(app), (reconcile.PATH, reconcile.UsersHandler)]
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Settings | bool:
         model = self.declared(user.name)
@@ -153,15 +163,31 @@ class HomeSpawner(DockerSpawner):
     _executor = ThreadPoolExecutor(4)  # DockerSpawner's single thread lets one slow stop block all
     project = Unicode(help="Name that containers and volumes are labelled with.").tag(config=True)
     settings: Settings
+    started_with: Settings | None = None
     extra_host_config: Any
     extra_create_kwargs: Any
 
+    def mine(self, settings: Settings) -> Settings:
+        """What of spawner.json's settings is for this user's server."""
+        mounts = mounts_for(self.user.name, settings["mounts"])
+        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts}
+
+    def outdated_settings(self, settings: Settings) -> list[str]:
+        """The keys of spawner.json's settings that were something else when this server started."""
+        before = self.started_with or self.mine(settings)
+        return [key for key, value in self.mine(settings).items() if before.get(key) != value]
+
+    def get_state(self) -> Settings:
+        state: Settings = super().get_state()
+        return {**state, "started_with": self.started_with} if self.object_id else state
+
+    def load_state(self, state: Settings) -> None:
+        super().load_state(state)
+        self.started_with = state.get("started_with")
+
     async def apply_group_overrides(self) -> None:
         """Take spawner.json; the first step of a spawn, before all that the owner can hook in."""
-        self.settings = read_json(
-            SPAWNER, "image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle"
-        )
-        self.settings["mounts"] = mounts_for(self.user.name, self.settings["mounts"])
+        self.settings = self.mine(read_json(SPAWNER, *SERVER_SETTINGS))
         values = {
             "image": self.settings["image"],
             "default_url": self.settings["default_url"],
@@ -173,6 +199,7 @@ class HomeSpawner(DockerSpawner):
         for trait, value in values.items():
             if trait not in configured:
                 setattr(self, trait, value)
+        self.started_with = self.settings
         if not self.allowed_images:  # JupyterHub remembers a choice even when there is none any more
             self.user_options.pop("image", None)
         await super().apply_group_overrides()
@@ -309,14 +336,10 @@ def withhold_server_access() -> None:
     jupyterhub.roles.get_default_roles = get_default_roles
 
 
-def culler(timeout: int) -> tuple[Settings, Settings]:
-    """Service and role of the idle culler; timeout in seconds."""
-    every = min(600, max(5, timeout // 4))
-    command = [sys.executable, str(Path(__file__).with_name("culler.py"))]
-    service = {
-        "name": "idle-culler",
-        "command": [*command, f"--timeout={timeout}", f"--cull-every={every}", "--config="],
-    }
+def culler() -> tuple[Settings, Settings]:
+    """Service and role of the idle culler."""
+    command = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=15", "--config="]
+    service = {"name": "idle-culler", "command": command}
     scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
     # to ask a server whether it is busy: its container's name, and to be let in
     scopes += ["admin:server_state", "access:servers"]
@@ -325,9 +348,9 @@ def culler(timeout: int) -> tuple[Settings, Settings]:
 
 def configure(c: Config) -> Settings:
     """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
-    hub = read_json(HUB, "project", "base_url", "admin_access", "idle_timeout", "config")
+    hub = read_json(HUB, "project", "base_url", "admin_access", "config")
     token = read_text(TOKEN)
-    users = read_json(USERS)
+    users = declared_users()
     read_json(SPAWNER)  # a broken file shows now, not at the first spawn
 
     c.JupyterHub.base_url = hub["base_url"]
@@ -359,12 +382,17 @@ def configure(c: Config) -> Settings:
     c.DockerSpawner.pull_policy = "never"  # the role has the image ready
     c.DockerSpawner.remove = True  # the next start gets today's image and limits
 
-    services: list[Settings] = [{"name": "proxy", "api_token": token}]
-    roles: list[Settings] = [{"name": "proxy", "services": ["proxy"], "scopes": ["proxy"]}]
-    if hub["idle_timeout"] > 0:
-        service, role = culler(hub["idle_timeout"])
-        services.append(service)
-        roles.append(role)
+    idle_culler, its_role = culler()
+    services: list[Settings] = [
+        {"name": "proxy", "api_token": token},
+        {"name": "ansible", "api_token": read_text(USERS_TOKEN)},
+        idle_culler,
+    ]
+    roles: list[Settings] = [
+        {"name": "proxy", "services": ["proxy"], "scopes": ["proxy"]},
+        {"name": "ansible", "services": ["ansible"], "scopes": [reconcile.SCOPE]},
+        its_role,
+    ]
     c.JupyterHub.services = services
     c.JupyterHub.load_roles = roles
 
@@ -379,13 +407,10 @@ def configure(c: Config) -> Settings:
 
 
 def complete(c: Config, required: Settings) -> None:
-    """After the owner's Python: the admins, and what an assigned list of the owner's replaced."""
-    roles = list(required["load_roles"])
-    if c.JupyterHub.authenticator_class is HomeAuthenticator:
-        roles.append({"name": "admin", "users": required["admins"]})  # exactly these
-    elif "admin_users" not in c.Authenticator:
+    """After the owner's Python: another authenticator's admins, and what an assigned list replaced."""
+    if c.JupyterHub.authenticator_class is not HomeAuthenticator and "admin_users" not in c.Authenticator:
         c.Authenticator.admin_users = set(required["admins"])
-    for trait, ours in (("services", required["services"]), ("load_roles", roles)):
+    for trait, ours in (("services", required["services"]), ("load_roles", required["load_roles"])):
         theirs = list(c.JupyterHub[trait])
         names = {entry["name"] for entry in theirs}
         c.JupyterHub[trait] = theirs + [entry for entry in ours if entry["name"] not in names]

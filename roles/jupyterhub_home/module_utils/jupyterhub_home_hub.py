@@ -1,0 +1,108 @@
+"""Ask the hub over HTTP, and say what is wrong with it in its own words."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+# A hub that fails on its configuration is restarted by Docker at once; a start that is merely slow is not.
+CRASHES = 3
+PAUSE = 0.25  # seconds between two tries
+DOWN = 20  # tries: a container that is just being restarted or renewed is down for a moment
+# What sqlite says, in the hub's log or its answer, of a file that it cannot use.
+DATABASE = re.compile(r"database is locked|disk image is malformed|file is not a database|disk I/O error")
+DATABASE_HELP = (
+    "The hub's database, jupyterhub.sqlite in the volume {volume}, is locked by another program or damaged. Nothing of "
+    "it was deleted. If it is damaged, put a copy back in its place, or move it aside: the next start makes a new one, "
+    "and the users, their passwords and files are not in it."
+)
+Answer = TypeVar("Answer")
+
+
+class HubError(Exception):
+    """The hub does not do what it is asked; the text says what and why."""
+
+
+class NoAnswerError(HubError):
+    """Nothing that speaks HTTP for the hub answers, perhaps only for now."""
+
+
+class NotFoundError(HubError):
+    """The hub answers that it has no such page."""
+
+
+def request(url: str, *, data: Any = None, token: str = "", timeout: float = 5) -> bytes:
+    """The body of an answer 200 to a GET, or with data (sent as JSON) to a POST.
+
+    A proxy of the environment is not asked. Raises NoAnswerError while nothing answers or our own proxy has no hub
+    behind it, HubError with the hub's own message else.
+    """
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"token {token}"} if token else {})
+    asked = urllib.request.Request(url, None if data is None else json.dumps(data).encode(), headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(asked, timeout=timeout) as response:
+            body: bytes = response.read()
+            return body
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")
+        try:
+            message = str(json.loads(text)["message"])
+        except (ValueError, KeyError, TypeError):
+            raise NoAnswerError(f"status {error.code}") from error  # a page of the proxy's, not of the hub's API
+        raise (NotFoundError if error.code == 404 else HubError)(f"{message} (status {error.code})") from error
+    except (OSError, urllib.error.URLError, ValueError) as error:
+        raise NoAnswerError(str(error)) from error
+
+
+def docker(*arguments: str) -> str:
+    """What a docker command prints on either stream, stripped; a failing one's message too."""
+    done = subprocess.run(
+        ("docker", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def condition(container: str) -> tuple[str, int]:
+    """A container's state in Docker's word, such as running or exited, and how often Docker has restarted it."""
+    status, _, count = docker("inspect", "--format", "{{.State.Status}} {{.RestartCount}}", container).partition(" ")
+    return (status, int(count)) if count.isdigit() else ("not there", 0)
+
+
+def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answer:
+    """What `ask` gives, asked again while it raises NoAnswerError, for so many seconds at most.
+
+    Raises HubError with the last lines of the hub's log, at once when its container keeps crashing or does not run.
+    """
+    end = time.monotonic() + seconds
+    before, down = None, 0
+    while True:
+        try:
+            return ask()
+        except NoAnswerError as error:
+            status, count = condition(container)
+            before = count if before is None else before
+            down = 0 if status in ("running", "restarting") else down + 1
+            why = str(error)
+            if count - before >= CRASHES:
+                why = f"the container {container} keeps crashing"
+            elif down >= DOWN:
+                why = f"the container {container} is {status}"
+            elif time.monotonic() < end:
+                time.sleep(PAUSE)
+                continue
+            raise HubError(f"the hub does not answer: {why}.\n{last_words(container)}") from error
+
+
+def last_words(container: str) -> str:
+    """What the end of the hub's log says; of a database that cannot be used, what that means."""
+    lines = docker("logs", "--tail", "30", container).splitlines()
+    if wrong := [line.strip() for line in lines if DATABASE.search(line)]:
+        return f"{wrong[-1]}\n{DATABASE_HELP.format(volume=container.removesuffix('-hub') + '-data')}"
+    return "\n".join(["Last lines of the hub's log:", *lines])

@@ -1,0 +1,86 @@
+"""Only what changed restarts; servers on older settings are listed; a first run is tried out truthfully, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Run
+from machine import containers
+from story import Story, changed_tasks
+from testinfra.host import Host
+
+USERS: list[dict[str, Any]] = [
+    {"name": "mia", "password": "mia-test-secret", "admin": True},
+    {"name": "alice", "password": "alice-test-secret"},
+    {"name": "bob", "password": "bob-test-secret"},
+]
+FILES = "jupyterhub_home : files | Write the compose project, the hub's settings and secrets"
+START = "jupyterhub_home : hub | Start what changed"
+
+
+@pytest.fixture(scope="module")
+def story(host: Host, run: Run) -> Iterator[Story]:
+    """Alice's kernel counts all the time."""
+    done = run({"jupyterhub_home_users": USERS})
+    assert done.returncode == 0, done.stdout[-4000:]
+    story = Story(host, run, USERS)
+    story.start_counting("alice")
+    yield story
+    done = run({})
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+# Variable, value, what is another container then, and which tasks change.
+CHANGES: list[tuple[dict[str, Any], set[str], list[str]]] = [
+    ({"memory_limit": "700M"}, set(), [FILES]),
+    ({"cpu_limit": 1.5, "pids_limit": 1000, "default_url": "/tree"}, set(), [FILES]),
+    ({"idle_timeout": 40000}, set(), [FILES]),
+    ({"mounts": [{"source": "/srv/photos", "target": "/home/jovyan/photos", "read_only": True}]}, set(), [FILES]),
+    ({"config": {"Spawner": {"start_timeout": 100}}}, {"hub"}, [FILES, START]),
+    ({"extra_config": "c.JupyterHub.active_server_limit = 30\n"}, {"hub"}, [FILES, START]),
+    ({"admin_access": False}, {"hub"}, [FILES, START]),
+    ({"bind_address": "0.0.0.0", "port": 8001}, {"proxy"}, [FILES, START]),
+]
+
+
+@pytest.mark.parametrize(("variables", "restarts", "tasks"), CHANGES, ids=lambda value: ",".join(value) or "nothing")
+def test_a_change_and_back(story: Story, variables: dict[str, Any], restarts: set[str], tasks: list[str]) -> None:
+    # The bystander's websocket goes through the proxy: it may end with it, and with nothing else.
+    proxied = "proxy" in restarts
+    for given in (variables, {}):
+        change = story.change(restarts=restarts, reconnect=proxied, **given)
+        assert change.tasks == tasks
+
+
+def test_servers_on_older_settings_are_listed(story: Story) -> None:
+    bob = story.serve("bob")
+    change = story.change(memory_limit="700M")
+    for text in (change.output, story.change(memory_limit="700M").output):
+        assert "Still on older settings until its next start" in text
+        assert "alice (memory_limit)" in text and "bob (memory_limit)" in text
+    bob.stop()
+    bob.spawn()
+    text = story.change(memory_limit="700M").output
+    assert "alice (memory_limit)" in text and "bob (memory_limit)" not in text
+    bob.stop()
+    assert "older settings" not in story.change().output
+
+
+def test_a_first_run_is_tried_out_truthfully(host: Host, run: Run) -> None:
+    """Last, because it removes everything first; images come back from the builder's cache."""
+    wiped = run({"jupyterhub_home_delete_data": True}, "playbooks/uninstall.yml")
+    assert wiped.returncode == 0, wiped.stdout[-3000:]
+    before = host.check_output("docker ps --all --quiet; docker volume ls --quiet; docker image ls; ls /opt")
+    tried = run({"jupyterhub_home_users": USERS}, "site.yml", "--check", "--diff")
+    assert tried.returncode == 0, tried.stdout[-4000:]
+    assert host.check_output("docker ps --all --quiet; docker volume ls --quiet; docker image ls; ls /opt") == before
+    done = run({"jupyterhub_home_users": USERS}, "site.yml", "--diff")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert changed_tasks(tried.stdout) == changed_tasks(done.stdout)
+    for text in (tried.stdout, done.stdout):
+        assert not any(str(user["password"]) in text for user in USERS)
+    again = run({"jupyterhub_home_users": USERS})
+    assert changed_tasks(again.stdout) == []
+    assert set(containers(host)) == {"hub", "proxy"}
