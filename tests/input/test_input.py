@@ -141,7 +141,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, held_port: int) -> Run:
     notes = put_fake_docker(programs)
     path = f"{programs}:{os.environ['PATH']}"
     status, output = playbook(
-        "-i", str(inventory), "--tags", "always", "--forks", "4",
+        "-i", str(inventory), "--tags", "always", "--check", "--forks", "4",  # no lease is left here
         PATH=path, ANSIBLE_CALLBACK_RESULT_FORMAT="json", ANSIBLE_CALLBACK_FORMAT_PRETTY="false",
     )  # fmt: skip
     messages = dict.fromkeys(re.findall(r"^ok: \[(\S+)\]", output, flags=re.MULTILINE), "")

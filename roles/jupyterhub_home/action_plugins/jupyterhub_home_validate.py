@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime
 import difflib
 import errno
+import getpass
 import ipaddress
 import math
+import multiprocessing
 import os
+import platform
 import posixpath
 import re
+import time
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -61,6 +65,8 @@ SHARED_FOLDERS = re.compile(
 # A mount there would hide what the server needs.
 IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
+# Seconds for which a run counts whose controller is another one: whether it has ended cannot be seen from here.
+LEASE = 1800
 # May hold passwords, so a message never shows what is in them.
 SECRET = {f"{PREFIX}{name}" for name in ("users", "config", "extra_config")}
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
@@ -139,8 +145,8 @@ class Report:
     def __init__(self) -> None:
         self.mistakes: list[str] = []
 
-    def add(self, where: str, what: str, write: str) -> None:
-        self.mistakes.append(f"{where}: {what}\n     Write: {write}")
+    def add(self, where: str, what: str, write: str, label: str = "Write") -> None:
+        self.mistakes.append(f"{where}: {what}\n     {label}: {write}")
 
     def about(self, *names: str) -> bool:
         """Whether one of these variables (without prefix) has a mistake already."""
@@ -732,6 +738,67 @@ def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
     return bool(own or group or folder["mode"] & 0o002)
 
 
+def text_of(path: str) -> str:
+    """A small file's text, stripped; '' where there is none, as on a controller without /proc."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def process_start(pid: int) -> str:
+    """When a process started, in the kernel's ticks (proc_pid_stat(5)); 'ended' for a zombie, '' if it is not seen."""
+    state, *fields = text_of(f"/proc/{pid}/stat").rpartition(")")[2].split() or [""]
+    return "ended" if state in ("Z", "X") else "".join(fields[18:19])
+
+
+def this_run() -> dict[str, Any]:
+    """This run as the next one needs to know it: who, where, and how to see whether its process has ended."""
+    # Actions run in forked workers. Unlike getppid(), this stays the same when ansible-playbook is killed.
+    parent = multiprocessing.parent_process()
+    pid = (parent and parent.pid) or os.getpid()
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = str(os.getuid())
+    numbers = Path("/proc/self/ns/pid")  # a container has its own process numbers
+    run: dict[str, Any] = {
+        "pid": pid,
+        "started": process_start(pid),
+        "machine": f"{platform.node()} {text_of('/etc/machine-id')}",
+        "boot": text_of("/proc/sys/kernel/random/boot_id"),
+        "numbers": str(numbers.readlink()) if numbers.is_symlink() else "",
+    }
+    return {**run, "id": " ".join(map(str, run.values())), "by": f"{user}@{platform.node()}"}
+
+
+def has_ended(run: dict[str, Any], here: dict[str, Any]) -> bool:
+    """Whether a run that holds the lease has ended, or is thought so. here: the present run."""
+    if run["machine"] == here["machine"]:
+        if run["boot"] != here["boot"]:
+            return True
+        if run["numbers"] == here["numbers"]:
+            try:
+                os.kill(run["pid"], 0)
+            except ProcessLookupError:
+                return True
+            except PermissionError:
+                pass  # another user's
+            return process_start(run["pid"]) not in ("", run["started"])
+    return not 0 <= run["age"] < LEASE
+
+
+def report_run(run: dict[str, Any], report: Report) -> None:
+    """Say that another run is under way."""
+    since = time.strftime("%H:%M", time.localtime(time.time() - run["age"]))
+    report.add(
+        "This machine",
+        f"another run on it, by {run['by']} since {since} (process {run['pid']}), has not ended.",
+        f"wait until it has. If it is surely gone: rm {run['path']} on this machine",
+        label="Do",
+    )
+
+
 class ActionModule(ActionBase):
     """Fails with every mistake at once; otherwise gives settings and machine, which hold no secret."""
 
@@ -788,15 +855,23 @@ class ActionModule(ActionBase):
         variables: dict[str, Any] = dict.fromkeys(unknown)
         variables |= self.templated(task_vars, [name for name in specs if name in task_vars], report)
         good = check_variables(variables, specs, report)
-        probe = self._execute_module(
-            module_name="jupyterhub_home_probe",
-            module_args={
+
+        def look(**lease: Any) -> dict[str, Any]:
+            arguments = {
                 "project": good["project"], "bind_address": good["bind_address"], "port": good["port"],
                 "directory": good["directory"], "sources": [mount["source"] for mount in good["mounts"]],
-                "ca_bundle": good["ca_bundle"],
-            },
-            task_vars=task_vars,
-        )  # fmt: skip
+                "ca_bundle": good["ca_bundle"], **lease,
+            }  # fmt: skip
+            answer: dict[str, Any] = self._execute_module(
+                module_name="jupyterhub_home_probe", module_args=arguments, task_vars=task_vars
+            )
+            return answer
+
+        # A run that will change nothing needs no lease and waits for none.
+        run = {} if self._task.check_mode or report.mistakes else this_run()
+        probe = look(run=run)
+        if probe.get("holder") and has_ended(probe["holder"], run):
+            probe = look(run=run, ended=probe["holder"]["id"])
         if probe.get("failed") or "machine" not in probe:
             if not report.mistakes:
                 return {**result, **probe, "failed": True}
@@ -804,9 +879,13 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{report.text()}\nAnd looking at the machine failed: {why}"}
         machine = probe["machine"]
         check_machine(good, machine, report)
+        if probe["holder"]:
+            report_run(probe["holder"], report)
+        elif run and report.mistakes:
+            look(release=run["id"])
         if report.mistakes:
             return {**result, "failed": True, "msg": report.text()}
         for mount in good["mounts"]:
             mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
-        return {**result, "changed": False, "settings": settings, "machine": machine}
+        return {**result, "changed": False, "settings": settings, "machine": machine, "run": run.get("id", "")}

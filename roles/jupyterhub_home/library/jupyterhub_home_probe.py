@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_lease import release, take
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_probe
 short_description: Look at the machine that is to become a JupyterHub
 description:
   - Reads the system, the Docker engine, the port, the host folders, the free disk space and the addresses.
-  - Changes nothing, so it also runs in check mode.
+  - Changes nothing but the lease of a run, so it also runs in check mode.
 options:
   project: {type: str, required: true, description: Compose project whose own containers may hold the port.}
   bind_address: {type: str, required: true, description: Address that the port must be free on.}
@@ -27,12 +28,19 @@ options:
   directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
+  run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See jupyterhub_home_lease.}
+  ended: {type: str, default: "", description: Identity of a run whose lease may be taken over.}
+  release: {type: str, default: "", description: Gives back the lease of the run of this identity.}
 attributes:
   check_mode: {support: full}
 """
 RETURN = r"""
 machine:
   description: See Machine in the source; every size is in bytes.
+  type: dict
+  returned: always
+holder:
+  description: The other run that has the lease, with its age in seconds; empty when the lease was had or not asked for.
   type: dict
   returned: always
 """
@@ -228,18 +236,26 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "sources": {"type": "list", "elements": "path", "required": True},
             "ca_bundle": {"type": "path", "required": True},
+            "run": {"type": "dict", "default": {}},
+            "ended": {"type": "str", "default": ""},
+            "release": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     wanted = module.params
+    root = os.geteuid() == 0
+    if root:  # without it no run follows that would have to be alone
+        release(wanted["release"])
+    holder = take(wanted["run"], wanted["ended"]) if root and wanted["run"] else {}
     docker = engine()
     known_images = images()
     module.exit_json(
         changed=False,
+        holder=holder,
         machine={
             "system": system(),
             "systemd": os.path.isdir("/run/systemd/system"),
-            "root": os.geteuid() == 0,
+            "root": root,
             "docker": docker,
             "images": known_images,
             "project": project_state(wanted["project"], Path(wanted["directory"]), known_images),
