@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +47,11 @@ case "$1 $2" in
     *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
+
+
+@pytest.fixture(autouse=True)
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "LOCK", tmp_path / "lock")
 
 
 @pytest.fixture
@@ -239,3 +245,12 @@ def test_check_mode_foretells_on_a_machine_without_docker(
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert run_module(images, asked(BUILD), check=True)["made"] == ["debian:13", "home/hub:1"]
     assert not run_module(images, asked(BUILD, keep_only="home/"), check=True)["changed"]
+
+
+def test_what_a_killed_run_goes_on_building_is_not_built_twice(
+    docker: Path, have: Callable[..., None], run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have()
+    monkeypatch.setattr(fcntl, "flock", lambda *_: have(PLAIN["tag"]))
+    assert run_module(images, asked(PLAIN))["made"] == []
+    assert calls(docker) == []

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -48,6 +49,7 @@ removed: {description: Old images that went., type: list, elements: str, returne
 
 # Not below /tmp, which may be memory, as on Debian 13.
 SCRATCH = Path("/var/tmp/jupyterhub-home-base")
+LOCK = Path("/run/jupyterhub-home-images.lock")
 
 
 class ImageError(Exception):
@@ -100,6 +102,13 @@ def mirrors(suite: str) -> list[str]:
     if not any(f" {suite} main" in line for line in lines):
         raise ImageError(f"apt on this machine has no mirror of Debian's {own} (looked with apt-get indextargets)")
     return lines
+
+
+def wait_for_others() -> TextIO:
+    """Wait for what a killed run goes on building here; gives the lock, which the end of this process opens."""
+    lock = LOCK.open("w", encoding="utf-8")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def clear_scratch() -> None:
@@ -183,6 +192,7 @@ def main() -> None:
     secrets = {key: path for key, path in module.params["secrets"].items() if path and os.path.isfile(path)}
     made: list[str] = []
     removed: list[str] = []
+    lock = None if module.check_mode else wait_for_others()  # noqa: F841 (open as long as this runs)
     try:
         if module.params["keep_only"]:
             if shutil.which("docker"):
