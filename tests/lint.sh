@@ -32,7 +32,7 @@ mapfile -t shell < <(files sh '(ba)?sh$')
 # A folder at a time: several have a conftest.py or a module of the same name.
 check_types() {
     local folder status=0
-    local -x MYPYPATH=$PWD/$role/library:$PWD/$role/lookup_plugins:$PWD/$role/files/images/hub:$PWD/scripts:$PWD/tests/support
+    local -x MYPYPATH=$PWD/$role/library:$PWD/$role/lookup_plugins:$PWD/$role/files/images/hub:$PWD/scripts:$PWD/tests/support:$PWD/tests/convergence
     for folder in $(printf '%s\n' "${python[@]}" | xargs --no-run-if-empty -n 1 dirname | sort -u); do
         printf '%s\n' "${python[@]}" | grep -x "$folder/[^/]*" | xargs mypy --scripts-are-modules --no-error-summary \
             || status=1

@@ -1,0 +1,76 @@
+"""tests/convergence tests every variable and every tag there is."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import yaml
+from conftest import ROLE, ROOT
+
+FOLDER = ROOT / "tests/convergence"
+sys.path.append(str(FOLDER))
+import table  # noqa: E402 (found by the line above)
+
+SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
+TAGS = {tag for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text()) for tag in task["tags"]} - {"always"}
+
+
+def names(options: dict[str, Any]) -> set[str]:
+    """Every option, and NAME[].KEY for every key of its entries."""
+    keys = {f"{name}[].{key}" for name, option in options.items() for key in option.get("options", {})}
+    return {*options, *keys}
+
+
+PUBLIC = set().union(*(names(entry["options"]) for entry in SPECS.values()))
+ROWS = [row.variable for row in table.ROWS]
+
+
+def test_every_variable_has_one_row() -> None:
+    tested = [*ROWS, *table.ELSEWHERE]
+    assert len(tested) == len(set(tested)), "two rows for one variable"
+    assert PUBLIC - set(tested) == set(), "variables without a row in tests/convergence/table.py"
+    assert set(tested) - PUBLIC - table.NOT_YET == set(), "rows without a variable"
+
+
+def test_what_the_role_has_is_tested() -> None:
+    assert set(table.NOT_YET) & PUBLIC == set(), "the role has these by now: take them out of NOT_YET"
+    assert set(table.NOT_YET) <= {*ROWS, *table.ELSEWHERE}
+
+
+def test_tests_elsewhere_exist() -> None:
+    text = (FOLDER / "test_variables.py").read_text()
+    assert set(table.ELSEWHERE.values()) <= set(re.findall(r"^def (test_\w+)", text, re.M))
+    for variable, function in table.ELSEWHERE.items():
+        body = re.split(rf"^def {function}\b", text, flags=re.M)[1]
+        body = re.split(r"^(?:@|def |class )", body, maxsplit=1, flags=re.M)[0]
+        short = variable.removeprefix("jupyterhub_home_").rpartition("[].")[2]
+        assert re.search(rf"(\b|_home_){short}\b", body), variable
+
+
+def test_a_row_can_fail() -> None:
+    """What is seen with a value, with another and without one is not all the same."""
+    for row in table.ROWS:
+        assert row.first[0] != row.then[0]
+        assert row.first[1] != row.then[1], row.variable
+        assert row.first[1] != row.default or row.then[1] != row.default
+
+
+def test_values_go_together() -> None:
+    """Each run has every variable once; entries keep what belongs to other rows."""
+    for step in table.STEPS:
+        variables = table.compose(table.ROWS, step)
+        users = [user["name"] for user in variables["jupyterhub_home_users"] if "name" in user]
+        assert len(users) == len(set(users))
+        targets = [mount["target"] for mount in variables["jupyterhub_home_mounts"]]
+        assert len(targets) == len(set(targets))
+    assert set(table.compose(table.ROWS, "removed")) == {"jupyterhub_home_users", "jupyterhub_home_mounts"}
+
+
+def test_every_tag_is_tested_and_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (sentence,) = re.findall(r"^Each capability has a tag.*?:\n(.*?)\. The checks always run", readme, re.M | re.S)
+    assert set(re.findall(r"`(\w+)`", sentence)) == TAGS
+    tested = re.search(r"^TAGS = (\[.*\])$", (FOLDER / "test_tags.py").read_text(), re.M)
+    assert tested and set(yaml.safe_load(tested[1])) == TAGS
