@@ -43,7 +43,7 @@ class World:
         self.variables = {name.removeprefix("jupyterhub_home_"): value for name, value in (variables or {}).items()}
         self.output = output
         self.clients: dict[str, HubClient] = {}
-        self.kernels: dict[str, Kernel] = {}
+        self.kernels: dict[str, str] = {}  # their ids
 
     # --- Where it is ------------------------------------------------------
     @cached_property
@@ -105,15 +105,23 @@ class World:
         return self.clients[name]
 
     def compute(self, name: str, code: str) -> str:
-        """What a cell prints in a user's server, without the space around it."""
+        """What a cell prints in a user's server, without the space around it.
+
+        One kernel runs all of them, each over a connection of its own: one that nobody reads from soon ends.
+        """
+        server = self.server(name)
         if name not in self.kernels:
-            self.kernels[name] = self.server(name).kernel()
-        return self.kernels[name].execute(code).strip()
+            answer = server.api("POST", "/kernels", json={"name": "python3"})
+            answer.raise_for_status()
+            self.kernels[name] = answer.json()["id"]
+        kernel = Kernel(server, name, self.kernels[name])
+        try:
+            return kernel.execute(code).strip()
+        finally:
+            kernel.close()
 
     def stop_servers(self) -> None:
         """Stop every server that was looked at, as its user."""
-        for kernel in self.kernels.values():
-            kernel.close()
         for client in self.clients.values():
             client.stop()
         self.kernels, self.clients = {}, {}
