@@ -181,8 +181,7 @@ def bases(world: World) -> list[str]:
 
 
 def shows_secrets(world: World) -> bool:
-    """Whether the run, which had to write the hub's settings, printed them."""
-    assert "TASK [jupyterhub_home : files | Write the hub's settings and secrets]" in world.output
+    """Whether the run printed the hub's settings, which differ at every step."""
     return "announcement" in world.output
 
 
