@@ -79,6 +79,11 @@ def test_a_second_run_without_variables_changes_nothing(home: World, run: Run) -
     assert containers(home.host) == before
 
 
+def own_containers(host: Host) -> dict[str, str]:
+    """Those of the hub with the defaults; in the second one an idle server may stop at any time."""
+    return {name: line for name, line in containers(host).items() if f"/{PROJECT}-" in line}
+
+
 # --- Variables that cannot be set beside the others ----------------------
 def test_no_users(home: World, run: Run) -> None:
     """Without users nobody could log in: the run stops, unless that is what is wanted."""
@@ -158,11 +163,6 @@ def written_folder(world: World) -> str:
     return str(Path(sources["/etc/jupyterhub-home"]).parent)
 
 
-def own_containers(host: Host) -> dict[str, str]:
-    """Those of the hub with the defaults."""
-    return {name: line for name, line in containers(host).items() if f"/{PROJECT}-" in line}
-
-
 def test_a_second_hub(home: World, second: Second) -> None:
     """Under another name, in another folder, with another user image, beside the first and without touching it."""
     host = home.host
@@ -208,14 +208,14 @@ def test_a_second_hub(home: World, second: Second) -> None:
 
 def test_free_disk(home: World, run: Run) -> None:
     """More than there is stops the run before it changes anything; less, and the default, do not."""
-    before = containers(home.host)
+    before = own_containers(home.host)
     wanted = "jupyterhub_home_free_disk_min"
     done = run({wanted: "900T", "jupyterhub_home_idle_timeout": 3600})
     assert done.returncode != 0
     assert re.search(rf"{wanted}: only [0-9.]+G are free for images and volumes, not 900T\.", done.stdout)
     assert recap(run({wanted: "1M"}, "site.yml", "--tags=docker")) == (0, 0)
     assert recap(run({}, "site.yml", "--tags=docker")) == (0, 0)
-    assert containers(home.host) == before
+    assert own_containers(home.host) == before
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def bare_inventory(host: Host, tmp_path: Path) -> Iterator[Path]:
 
 def test_docker_source(home: World, run: Run, bare_inventory: Path) -> None:
     """Where there is no Docker it says what is installed; where there is, nothing is."""
-    before = containers(home.host)
+    before = own_containers(home.host)
 
     def foretell(source: str | None) -> subprocess.CompletedProcess[str]:
         variables = {"__jupyterhub_home_docker_repository": "http://127.0.0.1:8001"}
@@ -262,7 +262,7 @@ def test_docker_source(home: World, run: Run, bare_inventory: Path) -> None:
 
     for source in ("none", "docker"):
         assert recap(run({"jupyterhub_home_docker_source": source}, "site.yml", "--tags=docker")) == (0, 0)
-    assert containers(home.host) == before
+    assert own_containers(home.host) == before
 
 
 def test_removing_the_second_hub(home: World, second: Second) -> None:
