@@ -457,12 +457,3 @@ ELSEWHERE = {
     "jupyterhub_home_docker_source": "test_docker_source",
     "jupyterhub_home_free_disk_min": "test_free_disk",
 }
-
-# Written ahead of the role: take a name away as soon as the role has the variable.
-NOT_YET = {
-    "jupyterhub_home_users[].state",
-    "jupyterhub_home_users[].renamed_from",
-    "jupyterhub_home_undeclared_users",
-    "jupyterhub_home_delete_homes",
-    "jupyterhub_home_allow_no_users",
-}

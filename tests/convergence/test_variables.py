@@ -12,16 +12,9 @@ import pytest
 from client import wait_until
 from conftest import Run, recap
 from machine import ROOT, containers
-from table import NOT_YET, ROWS, STEPS, TRUST, USERS, Row, compose, user
+from table import ROWS, STEPS, TRUST, USERS, Row, compose, user
 from testinfra.host import Host
 from world import PROJECT, World, answers
-
-READY = [row for row in ROWS if row.variable not in NOT_YET]
-
-
-def pending(variable: str) -> pytest.MarkDecorator:
-    """For a test of a variable that the role may not have yet."""
-    return pytest.mark.skipif(variable in NOT_YET, reason=f"the role has no {variable} yet")
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +45,10 @@ def step(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def world(step: str, host: Host, run: Run, latest: list[World], furnished: None) -> Iterator[World]:
     """The hub after one run with a value of each row."""
-    for row in READY:
+    for row in ROWS:
         if row.before:
             row.before(latest[-1])
-    variables = latest[-1].filled(compose(READY, step))
+    variables = latest[-1].filled(compose(ROWS, step))
     done = run(variables, "site.yml", "-v", "--diff")
     if done.returncode != 0:
         pytest.fail(f"the run with all variables {step} failed:\n{done.stdout[-3000:]}", pytrace=False)
@@ -64,7 +57,7 @@ def world(step: str, host: Host, run: Run, latest: list[World], furnished: None)
     latest[-1].stop_servers()
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.variable) for row in READY])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.variable) for row in ROWS])
 def test_variable(row: Row, step: str, world: World) -> None:
     seen, expected = row.see(world), row.expected(step)
     setting = f"{row.variable} {step}" + (f" to {row.value(step)!r}" if step != "removed" else "")
@@ -90,8 +83,6 @@ def test_no_users(home: World, run: Run) -> None:
     done = run({"jupyterhub_home_users": []})
     assert done.returncode != 0 and "jupyterhub_home_users: " in done.stdout
     assert home.lets_in("alice")
-    if "jupyterhub_home_allow_no_users" in NOT_YET:
-        pytest.skip("the role has no jupyterhub_home_allow_no_users yet")
     done = run({"jupyterhub_home_users": [], "jupyterhub_home_allow_no_users": True})
     assert done.returncode == 0, done.stdout[-3000:]
     assert not home.lets_in("alice")
@@ -100,7 +91,6 @@ def test_no_users(home: World, run: Run) -> None:
     assert run({"jupyterhub_home_users": []}).returncode != 0
 
 
-@pending("jupyterhub_home_users[].renamed_from")
 def test_a_renamed_user_finds_the_old_files(home: World, run: Run) -> None:
     def converge(entry: dict[str, Any]) -> None:
         done = run({"jupyterhub_home_users": [*USERS, entry]})

@@ -66,6 +66,7 @@ class FakeSpawner(Spawner):
     async def stop(self, now: bool = False) -> None:
         if self._log_name in self.stuck:
             raise RuntimeError("the engine does not stop it")
+        await asyncio.sleep(0.1)
         there = self.user.db.query(orm.User).filter_by(name=self.user.name).count() == 1
         self.running.remove(self._log_name)
         self.stopped.append((self._log_name, there))
@@ -440,14 +441,27 @@ def test_a_server_that_does_not_settle(hub: Hub, monkeypatch: pytest.MonkeyPatch
     assert hub.rows().keys() == {"alice", "bob"}
 
 
-def test_a_server_that_the_proxy_does_not_let_go(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_server_that_the_proxy_does_not_let_go(hub: Hub, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
     hub.mend({"bob": user()})
     hub.serve("bob")
+    if ended:  # which the hub has not seen yet
+        FakeSpawner.running.clear()
     monkeypatch.setattr(NoProxy, "delete_route", lambda *_: 1 / 0)
     answer = hub.ask({})
     assert answer.status == 503
     assert answer.body["message"] == "the server of bob could not be stopped; the hub's log says why"
     assert hub.rows().keys() == {"bob"}
+
+
+def test_one_who_cannot_go_holds_up_nobody_else(hub: Hub) -> None:
+    """And the answer comes when the others are gone."""
+    hub.mend({name: user() for name in ("alice", "bob", "carl", "dora")})
+    for name in ("bob", "carl"):
+        hub.serve(name)
+    FakeSpawner.stuck.add("bob")
+    assert hub.ask({"alice": user()}).status == 503
+    assert hub.rows().keys() == {"alice", "bob"}
 
 
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])

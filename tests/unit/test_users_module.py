@@ -501,10 +501,15 @@ def test_a_hub_that_refuses_says_why(converge: Converge, serve: Serve, status: i
 
 
 @pytest.mark.usefixtures("no_waiting", "engine")
-def test_a_database_that_cannot_be_used_is_named(converge: Converge, serve: Serve) -> None:
+def test_a_database_that_cannot_be_used_is_named(converge: Converge, serve: Serve, program: Program) -> None:
     web = serve((503, {"message": "the hub's database cannot be used: database is locked"}))
     text = converge(ALICE, url=web.url, wait=5)["msg"]
     assert text.count(hub.DATABASE_HELP.format(volume="home-data")) == 1
+    # Or the hub cannot even start, and its log says so.
+    words = "sqlite3.DatabaseError: file is not a database"
+    program("docker", f"case $1 in inspect) echo running 0 ;; logs) echo '{words}' ;; esac")
+    text = converge(ALICE, url="http://127.0.0.1:1/", wait=5)["msg"]
+    assert text.count(hub.DATABASE_HELP.format(volume="home-data")) == 1 and words in text
 
 
 @pytest.mark.usefixtures("engine")
@@ -562,6 +567,19 @@ def test_files_follow_a_renamed_user(converge: Converge, engine: Engine, web: We
         again = converge(ANNA, url=web.url, check=check)
         assert (again["changed"], again["notes"]) == (False, [])
     assert len(engine.changes()) == 2
+
+
+def test_a_home_that_moves_is_not_said_to_be_kept(converge: Converge, engine: Engine, serve: Serve) -> None:
+    converge({"name": "anne", "password": "hunter2"})
+    engine.volume("home-user-anne", "a")
+    web = serve((200, {**NOTHING, "add": ["anna"], "remove": ["anne"]}))
+    for check in (True, False):
+        assert converge(ANNA, url=web.url, check=check)["notes"] == [
+            "Accounts removed: anne",
+            "Added to the hub: anna",
+            "Removed from the hub, with sessions and tokens: anne",
+            "Home of anne carried over to anna",
+        ]
 
 
 def test_names_that_docker_cannot_write(converge: Converge, engine: Engine, web: Web) -> None:
