@@ -642,7 +642,8 @@ def test_a_home_in_use_is_not_moved(converge: Converge, engine: Engine, web: Web
 
 
 @pytest.mark.parametrize(
-    "inspected", [{"Driver": "nfs"}, {"Driver": "local", "Options": {"device": "/dev/sdb1"}, "Mountpoint": "/mnt"}]
+    "inspected",
+    [{"Driver": "nfs"}, {"Driver": "local", "Options": {"device": "/dev/sdb1"}, "Mountpoint": "/no/such/folder"}],
 )
 def test_a_volume_of_another_kind_is_not_moved(
     converge: Converge, engine: Engine, web: Web, inspected: dict[str, Any]

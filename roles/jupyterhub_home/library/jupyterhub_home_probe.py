@@ -258,7 +258,9 @@ def main() -> None:
             "root": root,
             "docker": docker,
             "images": known_images,
-            "project": project_state(wanted["project"], Path(wanted["directory"]), known_images),
+            "project": project_state(wanted["project"], Path(wanted["directory"]), known_images)
+            if docker["version"]
+            else {"settled": False, "found": []},
             "mmdebstrap": shutil.which("mmdebstrap") is not None,
             "dpkg_broken": dpkg_broken(),
             "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),

@@ -43,6 +43,7 @@ options:
   keep_undeclared: {type: bool, required: true, description: Whether users whom an admin added in the hub stay.}
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
+  notes: {type: list, elements: str, default: [], description: What an earlier call said, to be said again.}
   wait:
     type: int
     default: 0
@@ -244,6 +245,7 @@ def main() -> None:
             "keep_undeclared": {"type": "bool", "required": True},
             "servers": {"type": "dict", "required": True},
             "delete_homes": {"type": "list", "elements": "str", "required": True},
+            "notes": {"type": "list", "elements": "str", "default": []},
             "wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
@@ -293,7 +295,7 @@ def main() -> None:
         changed=changed,
         **accounts_changed,
         reconciled=found is not None,
-        notes=notes,
+        notes=list(dict.fromkeys(module.params["notes"] + notes)),
         outdated=(found or {}).get("outdated", {}),
         diff=diffs,
     )
