@@ -14,54 +14,17 @@ import os
 import platform
 import re
 import statistics
-import subprocess
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import runs
+from place import MACHINE, ROOT, Figures, copy_project, inside, machine, timed
+
 sys.path.append(str(ROOT / "tests/support"))
-from client import HubClient  # noqa: E402 (found by the line above)
+from client import HubClient
 
-MACHINE = "jhh-bench"
-PROJECT = "/srv/jupyterhub-home"  # the checkout in the machine
 RUNS = 5
-Figures = dict[str, list[float]]
-
-
-def machine(*arguments: str) -> str:
-    """Run tests/machine/machine.sh and give what it prints."""
-    command = [str(ROOT / "tests/machine/machine.sh"), *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-
-
-def inside(script: str) -> str:
-    """Run a shell script in the checkout in the machine; what it prints, or an exit with it when it fails."""
-    command = ["docker", "exec", "--workdir", PROJECT, MACHINE, "bash", "-c", f"PATH=$PWD/.venv/bin:$PATH; {script}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"bench: failed in the machine: {script}\n{done.stdout}")
-    return done.stdout.strip()
-
-
-def timed(job: Callable[[], object]) -> float:
-    """The seconds that a call takes."""
-    begin = time.monotonic()
-    job()
-    return time.monotonic() - begin
-
-
-def copy_project() -> None:
-    """Copy the working tree, without what git ignores, into the machine."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    present = "\0".join(name for name in names if name and (ROOT / name).exists())
-    tar = ["tar", "--create", "--null", "--files-from=-"]
-    archive = subprocess.run(tar, cwd=ROOT, input=present.encode(), stdout=subprocess.PIPE, check=True).stdout
-    unpack = f"mkdir -p {PROJECT} && tar --extract --no-same-owner --directory {PROJECT}"
-    subprocess.run(["docker", "exec", "--interactive", MACHINE, "sh", "-c", unpack], input=archive, check=True)
 
 
 def build_stock() -> str:
@@ -75,13 +38,6 @@ def build_stock() -> str:
         f"docker build $secrets --build-arg BASE={base} --build-arg PACKAGES='{packages}' --tag jhh-stock bench/stock"
     )
     return "jhh-stock"
-
-
-def converge() -> None:
-    """The main job, as `make hub` runs it; it must change nothing."""
-    output = inside("ansible-playbook site.yml -i inventory/home")
-    if "changed=0" not in output:
-        sys.exit(f"bench: the converge changed something:\n{output}")
 
 
 def server(job: str, what: str) -> dict[str, float]:
@@ -108,10 +64,7 @@ def login_and_spawn(client: HubClient) -> None:
 
 
 def measure(url: str, name: str, password: str, user_image: str, stock_image: str, figures: Figures) -> None:
-    """Take every figure once; times in seconds, memory in MB."""
-    figures["converge"].append(timed(converge))
-    floor = "ansible-playbook bench/empty.yml -i inventory/home && cd /opt/jupyterhub-home && docker compose up -d"
-    figures["floor"].append(timed(lambda: inside(floor)))
+    """Take every figure of a server once; times in seconds, memory in MB."""
     # Ours last, so that spawner.json is again what the role wrote.
     for kind, image in (("stock", stock_image), ("own", user_image)):
         for way, found in (("raw", server("run", image)), ("hub", through_hub(url, name, password, image))):
@@ -120,10 +73,21 @@ def measure(url: str, name: str, password: str, user_image: str, stock_image: st
             figures[f"{kind} {way} memory"].append(found["memory"] / 1e6)
 
 
-# Each line of the table: what, its figure, its unit, the figure that the ratio is to, and the ratio's target.
+# Each line of the table: what, its figure, its unit, the figure that the ratio is to, and the target of the ratio, or,
+# without a ratio, of the figure itself.
 LINES = [
-    ("**Converge with nothing to do**", "converge", "s", "floor", 8.0),
+    ("**Converge with nothing to do**, 1 user", "users 1", "s", "floor", 4.0),
     ("floor: an empty play and `docker compose up -d`", "floor", "s", None, None),
+    ("the same converge, 10 users", "users 10", "s", "users 1", None),
+    ("100 users", "users 100", "s", "users 1", None),
+    ("**1,000 users**", "users 1000", "s", "users 1", 1.25),
+    ("100 users with plain passwords", "users plain", "s", "users 1", None),
+    ("**A plain password**: what one of those 100 adds", "a password", "ms", None, 30.0),
+    ("**Over ssh**, 1 user", "ssh", "s", "users 1", 1.5),
+    ("**Adding a user** to 1,000, `--tags users`", "add one", "s", "empty", 3.0),
+    ("floor: an empty play", "empty", "s", None, None),
+    ("**Hub's start → healthy**, 1,000 users", "start 1000", "s", "start 1", 1.5),
+    ("the same, 1 user", "start 1", "s", None, None),
     ("**Login → ready**, our image", "own hub seconds", "s", "stock raw seconds", 0.8),
     ("login → ready, stock image", "stock hub seconds", "s", "stock raw seconds", None),
     ("raw `docker run` → HTTP 200, our image", "own raw seconds", "s", "stock raw seconds", None),
@@ -143,17 +107,18 @@ def table(figures: Figures) -> str:
     """The figures as a Markdown table."""
     rows = [("what", "median", "min to max", "ratio", "target"), ("---", "---:", "---:", "---", "---")]
     for what, key, unit, beside, target in LINES:
-        digits = 0 if unit == "MB" else 2
+        digits = {"MB": 0, "ms": 1}.get(unit, 2)
         values = figures[key]
         median = statistics.median(values)
-        ratio = median / statistics.median(figures[beside]) if beside else 0.0
+        ratio = median / statistics.median(figures[beside]) if beside else median
+        goal = f"≤ {target:g}{'' if beside else f' {unit}'}" if target else ""
         rows.append(
             (
                 what,
                 f"{median:.{digits}f} {unit}",
                 f"{min(values):.{digits}f} to {max(values):.{digits}f}",
                 f"{ratio:.2f} of {beside.removesuffix(' seconds')}" if beside else "",
-                f"≤ {target:g}: {'met' if ratio <= target else 'MISSED'}" if target else "",
+                f"{goal}: {'met' if ratio <= target else 'MISSED'}" if target else "",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
@@ -191,7 +156,14 @@ def main() -> None:
         url = f"http://{machine('address', MACHINE)}:8000"
         for number in range(RUNS + 1):
             print(f"Run {number} of {RUNS} ..." if number else "A run that does not count ...", flush=True)
-            measure(url, login[1], login[2], user_image, stock_image, figures if number else defaultdict(list))
+            counted: Figures = figures if number else defaultdict(list)
+            measure(url, login[1], login[2], user_image, stock_image, counted)
+        runs.prepare()
+        for number in range(RUNS + 1):
+            print(
+                f"Run {number} of {RUNS} with many users ..." if number else "One that does not count ...", flush=True
+            )
+            runs.measure(url, figures if number else defaultdict(list), backwards=number % 2 == 1)
         result = (
             f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{RUNS} runs in turn, after one that does not "
             f"count.\n\n{table(figures)}\n"
