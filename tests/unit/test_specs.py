@@ -56,7 +56,7 @@ def test_no_variable_is_forgotten_or_invented() -> None:
     text = "\n".join(path.read_text() for path in files)
     names = set(re.findall(r"(?<![\w/])jupyterhub_home_\w+", text)) - (modules - known)
     assert names <= known
-    derived = {f"jupyterhub_home_{name}" for name in re.findall(r"__jupyterhub_home_vars\.(\w+)", text)}
+    derived = {f"jupyterhub_home_{name}" for name in re.findall(r"__jupyterhub_home_checked\.settings\.(\w+)", text)}
     assert derived <= known
     # Only the checks read these.
     assert known - names - derived == {"jupyterhub_home_free_disk_min", "jupyterhub_home_allow_no_users"}

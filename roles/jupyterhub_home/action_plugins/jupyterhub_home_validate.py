@@ -800,7 +800,7 @@ def report_run(run: dict[str, Any], report: Report) -> None:
 
 
 class ActionModule(ActionBase):
-    """Fails with every mistake at once; otherwise gives settings and machine, which hold no secret."""
+    """Fails with every mistake at once; otherwise gives settings, machine and builds, which hold no secret."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -888,4 +888,7 @@ class ActionModule(ActionBase):
         for mount in good["mounts"]:
             mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
-        return {**result, "changed": False, "settings": settings, "machine": machine, "run": run.get("id", "")}
+        checked = {"settings": settings, "machine": machine, "run": run.get("id", "")}
+        self._templar.available_variables = {**task_vars, "__jupyterhub_home_checked": checked}
+        builds = self._templar.template(task_vars["__jupyterhub_home_builds"])
+        return {**result, "changed": False, **checked, "builds": builds}
