@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,24 @@ def engine() -> dict[str, Any]:
         info = json.loads(done.stdout or "{}")
     except (OSError, subprocess.TimeoutExpired, ValueError):
         info = {}
-    plugins = {p["Name"]: p.get("Version") for p in (info.get("ClientInfo") or {}).get("Plugins") or []}
+    client = info.get("ClientInfo") or {}
+    plugins = {plugin["Name"]: plugin.get("Version") for plugin in client.get("Plugins") or []}
     version = info.get("ServerVersion") or None
     return {
         "daemon": shutil.which("dockerd"),
         "installed": shutil.which("dockerd") is not None or version is not None,
         "version": version,
-        "client": (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0],
+        "client": client.get("Version") or client_version(),
         "compose": plugins.get("compose"),
         "buildx": plugins.get("buildx"),
         "root": info.get("DockerRootDir") or None,
         "socket_gid": os.stat(SOCKET).st_gid if version and os.path.exists(SOCKET) else None,
     }
+
+
+def client_version() -> str:
+    """The version of the docker client, '' without one; before version 23, `docker info` does not have it."""
+    return (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0]
 
 
 def port_holder(project: str, address: str, port: int, running: bool) -> str:
@@ -247,8 +254,15 @@ def main() -> None:
     if root:  # without it no run follows that would have to be alone
         release(wanted["release"])
     holder = take(wanted["run"], wanted["ended"]) if root and wanted["run"] else {}
-    docker = engine()
-    known_images = images()
+    directory = Path(wanted["directory"])
+    # Most of the time goes to programs that are waited for.
+    with ThreadPoolExecutor() as pool:
+        asked_engine = pool.submit(engine)
+        asked_dpkg = pool.submit(dpkg_broken)
+        asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"], running=True)
+        known_images = images()
+        project = project_state(wanted["project"], directory, known_images)
+    docker = asked_engine.result()
     module.exit_json(
         changed=False,
         holder=holder,
@@ -258,13 +272,11 @@ def main() -> None:
             "root": root,
             "docker": docker,
             "images": known_images,
-            "project": project_state(wanted["project"], Path(wanted["directory"]), known_images)
-            if docker["version"]
-            else {"settled": False, "found": []},
+            "project": project if docker["version"] else {"settled": False, "found": []},
             "mmdebstrap": shutil.which("mmdebstrap") is not None,
-            "dpkg_broken": dpkg_broken(),
-            "port": port_holder(wanted["project"], wanted["bind_address"], wanted["port"], bool(docker["version"])),
-            "directory": directory_problem(Path(wanted["directory"]), wanted["project"]),
+            "dpkg_broken": asked_dpkg.result(),
+            "port": asked_port.result(),
+            "directory": directory_problem(directory, wanted["project"]),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
