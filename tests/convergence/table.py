@@ -226,7 +226,7 @@ def strangers(world: World) -> list[str]:
     return [record["name"] for record in answer.json() if record["name"] == "stranger"]
 
 
-HOMES = ("left-first", "left-then")
+HOMES = ("leftfirst", "leftthen")
 
 
 def leave_homes(world: World) -> None:
