@@ -139,12 +139,15 @@ class UsersHandler(APIHandler):
     async def apply(self, found: Changes, users: Users) -> None:
         """Rights first, and committed, before anything that takes time."""
         rows = {row.name: row for row in self.db.query(orm.User)}
+        # What assign_default_roles would give, without its commit for each.
+        user_role, admin_role = (orm.Role.find(self.db, name) for name in ("user", "admin"))
         for name in found["add"]:
-            rows[name] = orm.User(name=name, admin=users[name]["admin"], cookie_id=cookie_id(users[name]))
+            admin = users[name]["admin"]
+            rows[name] = orm.User(name=name, admin=admin, cookie_id=cookie_id(users[name]))
+            rows[name].roles = [user_role, admin_role] if admin else [user_role]
             self.db.add(rows[name])
         for name in found["promote"] + found["demote"]:
             rows[name].admin = users[name]["admin"]
-        for name in found["add"] + found["promote"] + found["demote"]:
             roles.assign_default_roles(self.db, entity=rows[name])
         # A former admin's sessions in servers of others end too.
         for name in found["log_out"] + found["demote"]:
