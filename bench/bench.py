@@ -84,8 +84,9 @@ LINES = [
     ("100 users with plain passwords", "users plain", "s", "users 1", None),
     ("**A plain password**: what one of those 100 adds", "a password", "ms", None, 30.0),
     ("**Over ssh**, 1 user", "ssh", "s", "users 1", 1.5),
-    ("**Adding a user** to 1,000, `--tags users`", "add one", "s", "empty", 3.0),
-    ("floor: an empty play", "empty", "s", None, None),
+    ("**Adding a user** to 1,000, `--tags users`", "add one", "s", "empty 1000", 3.0),
+    ("floor: an empty play with such a list", "empty 1000", "s", None, None),
+    ("an empty play without", "empty", "s", None, None),
     ("**Hub's start → healthy**, 1,000 users", "start 1000", "s", "start 1", 1.5),
     ("the same, 1 user", "start 1", "s", None, None),
     ("**Login → ready**, our image", "own hub seconds", "s", "stock raw seconds", 0.8),
@@ -163,7 +164,7 @@ def main() -> None:
             print(
                 f"Run {number} of {RUNS} with many users ..." if number else "One that does not count ...", flush=True
             )
-            runs.measure(url, figures if number else defaultdict(list), backwards=number % 2 == 1)
+            runs.measure(url, figures if number else defaultdict(list))
         result = (
             f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{RUNS} runs in turn, after one that does not "
             f"count.\n\n{table(figures)}\n"
