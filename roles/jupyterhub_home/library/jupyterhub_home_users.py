@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +117,10 @@ class Accounts:
             self.old = json.loads((directory / "users.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.old = {}
-        self.hashes = {user["name"]: hash_of(user, old_hashes.get(user["name"], "")) for user in users}
+        # A hash takes its 20 ms by design; on all processors at once, a long list takes less.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            hashes = pool.map(hash_of, users, [old_hashes.get(name, "") for name in self.names])
+        self.hashes = dict(zip(self.names, hashes, strict=True))
         self.new_passwords = [name for name in self.names if self.hashes[name] != old_hashes.get(name)]
         self.new: dict[str, dict[str, Any]] = {}
         for user in users:
