@@ -13,7 +13,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
 from ansible.module_utils.jupyterhub_home_crypt import hash_password, verifies
-from ansible.module_utils.jupyterhub_home_homes import HomeError, Homes
+from ansible.module_utils.jupyterhub_home_engine import EngineError
+from ansible.module_utils.jupyterhub_home_homes import Homes
 from ansible.module_utils.jupyterhub_home_hub import (
     DATABASE,
     DATABASE_HELP,
@@ -292,7 +293,7 @@ def main() -> None:
             "hub knows beyond them is mended by the next run.",
             changed=changed,
         )
-    except HomeError as error:
+    except EngineError as error:
         module.fail_json(msg=str(error), changed=changed)
     if notes:
         diffs.append({"before_header": "hub", "after_header": "hub", "before": "", "after": "\n".join(notes) + "\n"})
