@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jupyterhub_home_files as files
+import jupyterhub_home_record as record
 import pytest
 from conftest import RunModule
 
@@ -20,9 +21,11 @@ def wish(content: str, mode: str = "0644") -> dict[str, Any]:
 
 
 def state(root: Path) -> dict[str, str]:
-    """What is there: files' text, and 'folder'."""
+    """What is there but the record: files' text, and 'folder'."""
     return {
-        str(path.relative_to(root)): "folder" if path.is_dir() else path.read_text() for path in sorted(root.rglob("*"))
+        str(path.relative_to(root)): "folder" if path.is_dir() else path.read_text()
+        for path in sorted(root.rglob("*"))
+        if path.name != "written.json"
     }
 
 
@@ -167,4 +170,159 @@ def test_a_long_file_is_not_shown_whole() -> None:
 
 
 def test_bare_text_belongs_to_root() -> None:
-    assert files.specification("a") == {"content": "a", "generate": 0, "mode": 0o644, "owner": 0, "group": 0}
+    plain = {"content": "a", "generate": 0, "renew_with": [], "mode": 0o644, "owner": 0, "group": 0}
+    assert files.specification("a") == plain
+
+
+def drift(root: Path) -> dict[str, Any]:
+    """A role's folder as a run left it, and what the run was given."""
+    return {
+        "root": str(root),
+        "files": {
+            "compose.yml": wish("compose <sha256 of hub/edition>\n"),
+            "hub/hub.json": wish("{}\n", "0640"),
+            "hub/edition": {"generate": 8, "renew_with": ["hub/hub.json"], **ME},
+            "images/a": wish("a\n"),
+        },
+        "exact": ["hub", "images"],
+    }
+
+
+def test_what_somebody_changed_is_found_and_repaired(root: Path, run_module: RunModule) -> None:
+    arguments = drift(root)
+    assert run_module(files, arguments, check=True)["found"] == []
+    assert run_module(files, arguments)["found"] == []
+    assert (root / "written.json").stat().st_mode & 0o7777 == 0o600
+    (root / "compose.yml").write_text("by hand\n")
+    (root / "images/a").unlink()
+    (root / "hub/hub.json").chmod(0o666)
+    (root / "hub").chmod(0o777)
+    (root / "hub/stray").write_text("x")
+    before = state(root), (root / "written.json").read_text()
+    tried = run_module(files, arguments, check=True)
+    assert (state(root), (root / "written.json").read_text()) == before
+    assert tried["found"] == [
+        "hub/hub and hub/hub.json were given another owner or mode.",
+        "compose.yml was edited.",
+        "images/a was gone.",
+        "hub/stray was put there by somebody else.",
+    ]
+    done = run_module(files, arguments)
+    assert (done["found"], done["paths"]) == (tried["found"], tried["paths"])
+    assert sorted(state(root)) == ["compose.yml", "hub", "hub/edition", "hub/hub.json", "images", "images/a"]
+    assert (root / "hub").stat().st_mode & 0o7777 == 0o755
+    for check in (False, True):
+        again = run_module(files, arguments, check=check)
+        assert (again["changed"], again["found"]) == (False, [])
+
+
+def test_another_wish_is_not_somebody_elses_change(root: Path, run_module: RunModule) -> None:
+    """Nor is a file that is wished for no more."""
+    arguments = drift(root)
+    run_module(files, arguments)
+    arguments["files"]["images/b"] = wish("b\n")
+    del arguments["files"]["images/a"]
+    arguments["files"]["hub/hub.json"] = wish("{1}\n", "0644")
+    for check in (True, False):
+        answer = run_module(files, arguments, check=check)
+        assert answer["changed"] and (answer["found"], answer["restored"]) == ([], [])
+    assert not run_module(files, arguments)["changed"]
+
+
+def test_what_only_goes_back_is_told_apart(root: Path, run_module: RunModule) -> None:
+    arguments = drift(root)
+    run_module(files, arguments)
+    (root / "compose.yml").write_text("by hand\n")
+    (root / "images/a").write_text("by hand\n")
+    arguments["files"]["images/a"] = wish("new\n")
+    assert run_module(files, arguments, check=True)["restored"] == [str(root / "compose.yml")]
+    assert run_module(files, arguments)["restored"] == [str(root / "compose.yml")]
+
+
+def test_edited_settings_renew_what_goes_with_them(root: Path, run_module: RunModule) -> None:
+    """So that whoever started with the edits is started anew; a change of ours has its own ways."""
+    arguments = drift(root)
+    run_module(files, arguments)
+    first = (root / "compose.yml").read_text()
+    arguments["files"]["hub/hub.json"] = wish("{1}\n")
+    run_module(files, arguments)
+    assert (root / "compose.yml").read_text() == first
+    (root / "hub/hub.json").write_text("{by hand}\n")
+    tried = run_module(files, arguments, check=True)
+    assert str(root / "compose.yml") in tried["paths"] and tried["restored"] == [str(root / "hub/hub.json")]
+    run_module(files, arguments)
+    assert (root / "compose.yml").read_text() != first
+    assert not run_module(files, arguments)["changed"]
+
+
+@pytest.mark.parametrize("token", ["easy\n", "0123\n", "x" * 64, ""])
+def test_a_secret_that_is_none_of_ours_is_made_anew(root: Path, run_module: RunModule, token: str) -> None:
+    arguments = {"root": str(root), "files": {"token": {"generate": 32, **ME}}}
+    run_module(files, arguments)
+    (root / "token").write_text(token)
+    assert run_module(files, arguments)["found"] == ["token was edited."]
+    assert len((root / "token").read_text()) == 65
+    # One of the right form may be meant, and holds; it is said once.
+    (root / "token").write_text("ab" * 32 + "\n")
+    assert run_module(files, arguments)["found"] == ["token was edited."]
+    assert (root / "token").read_text() == "ab" * 32 + "\n"
+    assert run_module(files, arguments)["found"] == []
+
+
+def test_a_killed_run_is_nobody_elses_change(
+    root: Path, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = drift(root)
+    run_module(files, arguments)
+    arguments["files"]["images/a"] = wish("new\n")
+    arguments["files"]["images/b"] = wish("b\n")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def killed(path: Path, *_: Any, **__: Any) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(files, "replace_file", killed)
+        run_module(files, arguments)
+    done = run_module(files, arguments)
+    assert (done["changed"], done["found"]) == (True, [])
+    (root / "images/b").unlink()
+    assert run_module(files, arguments)["found"] == ["images/b was gone."]
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"compose.yml": 1}'])
+def test_without_its_record_nothing_is_found_and_all_repaired(root: Path, run_module: RunModule, text: str) -> None:
+    arguments = drift(root)
+    run_module(files, arguments)
+    (root / "written.json").write_text(text)
+    (root / "images/a").write_text("by hand\n")
+    done = run_module(files, arguments)
+    assert done["found"] == [] and done["paths"] == [str(root / "images/a")]
+    (root / "images/a").write_text("by hand\n")
+    assert run_module(files, arguments)["found"] == ["images/a was edited."]
+
+
+def test_many_names_are_counted() -> None:
+    assert record.listed(["a"]) == "a" and record.listed(["a", "b"]) == "a and b"
+    assert record.listed(list("abcde")) == "a, b, c, d and e"
+    assert record.listed(list("abcdefg")) == "a, b, c, d and 3 more files"
+
+
+def test_a_link_or_folder_in_the_place_is_an_edit(root: Path, run_module: RunModule) -> None:
+    arguments = drift(root)
+    run_module(files, arguments)
+    (root / "images/a").unlink()
+    (root / "images/a").symlink_to("nowhere")
+    (root / "compose.yml").unlink()
+    (root / "compose.yml").mkdir()
+    assert run_module(files, arguments)["found"] == ["compose.yml and images/a were edited."]
+    assert (root / "images/a").read_text() == "a\n"
+
+
+def test_a_file_in_the_place_of_a_folder(root: Path, run_module: RunModule) -> None:
+    arguments = drift(root)
+    run_module(files, arguments)
+    (root / "images/a").unlink()
+    (root / "images").rmdir()
+    (root / "images").write_text("x")
+    run_module(files, arguments)
+    assert (root / "images/a").read_text() == "a\n"

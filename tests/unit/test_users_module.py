@@ -709,3 +709,31 @@ def test_no_home_is_touched_before_the_hub_has_answered(converge: Converge, engi
 def test_without_anything_to_move_docker_is_not_asked(converge: Converge, engine: Engine, web: Web) -> None:
     converge(ALICE, url=web.url)
     assert engine.calls.read_text() == ""
+
+
+def test_files_that_somebody_changed_are_said(folder: Path, converge: Converge) -> None:
+    assert converge(ALICE, BOB)["notes"] == []
+    with (folder / "passwd").open("a") as passwd, (folder / "shadow").open("a") as shadow:
+        passwd.write("eve:x:100900:100000::/nonexistent:/usr/sbin/nologin\n")
+        shadow.write("eve:$6$of-eve:::::::\n")
+    (folder / "group").unlink()
+    before = contents(folder)
+    said = [
+        "Found: users/group was gone.",
+        "Found: users/passwd and users/shadow were edited.",
+        "Accounts removed: eve",
+    ]
+    tried = converge(ALICE, BOB, check=True)
+    assert (tried["changed"], tried["notes"]) == (True, said) and contents(folder) == before
+    done = converge(ALICE, BOB)
+    assert (done["changed"], done["notes"]) == (True, said)
+    assert names_in(folder) == ["alice", "bob"]
+    for check in (False, True):
+        again = converge(ALICE, BOB, check=check)
+        assert (again["changed"], again["notes"]) == (False, [])
+    # A change by variable is none of somebody else's.
+    assert converge({**ALICE, "password": "hunter2-other"})["notes"] == ["Accounts removed: bob"]
+
+
+def test_what_an_earlier_call_said_is_said_again(converge: Converge) -> None:
+    assert converge(ALICE, said=["Accounts removed: eve"])["notes"] == ["Accounts removed: eve"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
+from ansible.module_utils.jupyterhub_home_record import Record, mark
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_files
@@ -19,6 +20,7 @@ short_description: Make a folder hold exactly these files
 description:
   - One call writes what dozens of copy tasks would; a file is replaced by rename, so a reader or a kill
     sees the old or the new one whole.
+  - What it wrote is noted in C(written.json) below the root, so that the next call tells what somebody else changed.
 options:
   root: {type: path, required: true, description: Folder that all paths are below.}
   files:
@@ -27,7 +29,8 @@ options:
     description:
       - Path below the root to its text, or to a dictionary of content, mode (octal string, default 0644), owner and
         group (numeric, default 0).
-      - With generate (a number of bytes) in place of content, a random hexadecimal line is made once and kept.
+      - With generate (a number of bytes) in place of content, a random hexadecimal line is made once and kept, but made
+        anew when somebody else has changed one of the files that its renew_with names.
         C(<sha256 of PATH>) in the text of another file becomes a digest of it, so that who uses it sees another one.
   secrets:
     type: str
@@ -45,6 +48,8 @@ attributes:
 """
 RETURN = r"""
 paths: {description: Paths written or removed., type: list, elements: str, returned: always}
+restored: {description: Of these, files that go back to what they were., type: list, elements: str, returned: always}
+found: {description: "What somebody else had changed, in words.", type: list, elements: str, returned: always}
 """
 
 
@@ -54,6 +59,7 @@ def specification(value: Any) -> dict[str, Any]:
     return {
         "content": wish.get("content"),
         "generate": int(wish.get("generate", 0)),
+        "renew_with": list(wish.get("renew_with", [])),
         "mode": int(str(wish.get("mode", "0644")), 8),
         "owner": int(wish.get("owner", 0)),
         "group": int(wish.get("group", 0)),
@@ -100,19 +106,27 @@ def main() -> None:
     digests: dict[str, str] = {}
     diffs: list[dict[str, Any]] = []
     paths: list[str] = []
+    texts: dict[str, str] = {}
+    record = Record(root)
+    places = {path: {key: wish[key] for key in ("mode", "owner", "group")} for path, wish in wishes.items()}
+    spoilt = []
 
     for folder in needed_folders(root, list(wishes)):
+        was_there = folder.exists()
         if make_folder(folder, pretend=module.check_mode):
             paths.append(str(folder))
+            spoilt += [str(folder.relative_to(root.parent))] if was_there else []
     for path, wish in sorted(wishes.items(), key=lambda item: (item[1]["content"] is not None, item[0])):
         there = root / path
-        place = {key: wish[key] for key in ("mode", "owner", "group")}
-        present, as_wished = present_text(there, **place)
+        present, as_wished = present_text(there, **places[path])
         content = wish["content"]
         if content is None:  # a generated secret stays what it is once it exists
-            content = ((present or "").strip() or secrets.token_hex(wish["generate"])) + "\n"
+            kept = re.fullmatch(rf"[0-9a-f]{{{2 * wish['generate']}}}", (present or "").strip())
+            renew = any(record.how_strange(other) for other in wish["renew_with"])
+            content = (kept[0] if kept and not renew else secrets.token_hex(wish["generate"])) + "\n"
             digests[path] = hashlib.sha256(content.encode()).hexdigest()[:16]
         content = re.sub(r"<sha256 of ([^>]+)>", lambda match: digests.get(match[1], match[0]), content)
+        texts[path] = content
         if as_wished and present == content:
             continue
         paths.append(str(there))
@@ -125,14 +139,24 @@ def main() -> None:
                 "after": "(not shown)\n" if secret else shown(content),
             }
         )
-        if not module.check_mode:
-            replace_file(there, content, **place)
-    for stray in strays(root, module.params["exact"], {root / path for path in wishes}):
+    foreign = strays(root, module.params["exact"], {root / path for path in wishes})
+    for stray in foreign:
         paths.append(str(stray))
         diffs.append({"before_header": str(stray), "before": "(not ours)\n", "after": ""})
-        if not module.check_mode:
+
+    names = [str(stray.relative_to(root)) for stray in foreign]
+    found = record.found(list(wishes), names, spoilt)
+    marks = {path: mark(text, **places[path]) for path, text in texts.items()}
+    written = [path for path in texts if str(root / path) in paths]
+    restored = [str(root / path) for path in written if record.before.get(path) == [marks[path]]]
+    if not module.check_mode:
+        record.begin(marks)
+        for path in written:
+            replace_file(root / path, texts[path], **places[path])
+        for stray in foreign:
             stray.unlink()
-    module.exit_json(changed=bool(paths), paths=paths, diff=diffs)
+        record.end(marks, names)
+    module.exit_json(changed=bool(paths), paths=paths, restored=restored, found=found, diff=diffs)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ SOCKET = "/var/run/docker.sock"
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
 
 # All that the role writes into its folder.
-OWN_ENTRIES = frozenset({"compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users"})
+OWN_ENTRIES = frozenset(
+    {"compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users", "written.json", ".written.json.new"}
+)
 
 
 def output(*command: str) -> str | None:

@@ -23,6 +23,7 @@ from ansible.module_utils.jupyterhub_home_hub import (
     patiently,
     request,
 )
+from ansible.module_utils.jupyterhub_home_record import Record, mark
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_users
@@ -46,11 +47,11 @@ options:
   keep_undeclared: {type: bool, required: true, description: Whether users whom an admin added in the hub stay.}
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
-  notes: {type: list, elements: str, default: [], description: What an earlier call said, to be said again.}
   wait:
     type: int
     default: 0
     description: Seconds to wait for a hub that does not answer before failing. With 0 that is no failure.
+  said: {type: list, elements: str, default: [], description: Notes of an earlier call in the same run.}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: Shows names; hashes never.}
@@ -123,6 +124,7 @@ class Accounts:
             hashes = pool.map(hash_of, users, [old_hashes.get(name, "") for name in self.names])
         self.hashes = dict(zip(self.names, hashes, strict=True))
         self.new_passwords = [name for name in self.names if self.hashes[name] != old_hashes.get(name)]
+        self.found: list[str] = []
         self.new: dict[str, dict[str, Any]] = {}
         for user in users:
             session = self.old.get(user["name"], {}).get("session")
@@ -144,6 +146,11 @@ class Accounts:
             "shadow": ("".join(f"{n}:{self.hashes[n]}:::::::\n" for n in self.names), 0o400, self.owner, self.owner),
         }
         changed: bool = make_folder(self.directory, pretend=pretend)
+        record = Record(self.directory.parent)
+        marks = {f"{self.directory.name}/{name}": mark(*wish) for name, wish in wishes.items()}
+        self.found = record.found(list(marks))
+        if not pretend:
+            record.begin(marks)
         for name, (content, mode, uid, gid) in wishes.items():
             present, as_wished = present_text(self.directory / name, mode=mode, owner=uid, group=gid)
             if present == content and as_wished:
@@ -151,6 +158,8 @@ class Accounts:
             changed = True
             if not pretend:
                 replace_file(self.directory / name, content, mode=mode, owner=uid, group=gid)
+        if not pretend:
+            record.end(marks)
         return changed
 
     def changes(self) -> dict[str, list[str]]:
@@ -251,8 +260,8 @@ def main() -> None:
             "keep_undeclared": {"type": "bool", "required": True},
             "servers": {"type": "dict", "required": True},
             "delete_homes": {"type": "list", "elements": "str", "required": True},
-            "notes": {"type": "list", "elements": "str", "default": []},
             "wait": {"type": "int", "default": 0},
+            "said": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -260,9 +269,10 @@ def main() -> None:
     listed = [user for user in json.loads(module.params["users"]) if user.get("state", "present") == "present"]
     accounts = Accounts(Path(module.params["directory"]), listed, module.params["owner"])
     accounts_changed = accounts.changes()
-    notes = named("Accounts removed: {}", accounts_changed["removed"])
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)
+    notes = [f"Found: {what}" for what in accounts.found]
+    notes += named("Accounts removed: {}", accounts_changed["removed"])
     if accounts.last_admin_gone():
         module.warn(
             "Nobody is an admin of the hub any more. Is that meant? If not: admin: true for a user in "
@@ -301,7 +311,7 @@ def main() -> None:
         changed=changed,
         **accounts_changed,
         reconciled=found is not None,
-        notes=list(dict.fromkeys(module.params["notes"] + notes)),
+        notes=list(dict.fromkeys(module.params["said"] + notes)),
         outdated=(found or {}).get("outdated", {}),
         diff=diffs,
     )

@@ -36,10 +36,18 @@ def present_text(path: Path, *, mode: int, owner: int, group: int) -> tuple[str 
 
 
 def make_folder(path: Path, *, pretend: bool) -> bool:
-    """Make a folder that everybody may enter (mode 0755); gives whether it was not so. pretend: change nothing."""
-    if path.is_dir() and path.stat().st_mode & 0o7777 == 0o755:
-        return False
+    """Make a folder of our own that everybody may enter (mode 0755); gives whether it was not so.
+
+    A file that stands in its place is removed. pretend: change nothing.
+    """
+    if path.is_dir():
+        stat = path.stat()
+        if (stat.st_uid, stat.st_mode & 0o7777) == (os.geteuid(), 0o755):
+            return False
     if not pretend:
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
         path.mkdir(parents=True, exist_ok=True)
+        os.chown(path, os.geteuid(), os.getegid())
         path.chmod(0o755)
     return True

@@ -1,0 +1,100 @@
+"""What the role wrote, kept beside it, so that a later run can tell what somebody else changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from ansible.module_utils.jupyterhub_home_atomic import present_text, replace_file
+
+NAME = "written.json"
+ABSENT = "absent"
+MODE = "given another owner or mode"
+SHOWN = 5  # names in one line
+
+
+def mark(content: str, mode: int, owner: int, group: int) -> str:
+    """A file's content, owner and mode in a few letters; of the content only a digest."""
+    return f"{hashlib.sha256(content.encode()).hexdigest()[:16]} {owner}:{group} {mode:04o}"
+
+
+def mark_of(path: Path) -> str:
+    """The mark of what is there now."""
+    text, _ = present_text(path, mode=0, owner=0, group=0)
+    if text is None:
+        return "other" if path.is_symlink() or path.exists() else ABSENT
+    stat = path.stat()
+    return mark(text, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+
+
+class Record:
+    """Marks of the files below a folder as the role wrote them, in a file there; empty before the first run.
+
+    While files are written, each has two: what it was and what it becomes. A killed run leaves either.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.marks: dict[str, list[str]] = {}
+        try:
+            kept = json.loads((root / NAME).read_text(encoding="utf-8"))
+            self.marks = {str(path): [str(one) for one in marks] for path, marks in kept.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            pass  # nobody can tell any more who changed what, and every file is looked at all the same
+        self.before = {path: list(marks) for path, marks in self.marks.items()}
+
+    def how_strange(self, path: str) -> str:
+        """How a file below the root differs from what the role left there, in a word or two; '' if it does not."""
+        known = self.before.get(path)
+        now = mark_of(self.root / path)
+        if not known or now in known:
+            return ""
+        if now == ABSENT:
+            return "gone"
+        if now.split()[0] in {one.split()[0] for one in known}:
+            return MODE
+        return "edited"
+
+    def found(self, paths: list[str], strays: list[str] | None = None, folders: list[str] | None = None) -> list[str]:
+        """What somebody else did to files, in words, a line a kind.
+
+        strays: files that nobody asked for; folders: those that were there with another owner or mode.
+        """
+        if not self.before:
+            return []
+        kinds: dict[str, list[str]] = {MODE: list(folders)} if folders else {}
+        for path in sorted(paths):
+            if how := self.how_strange(path):
+                kinds.setdefault(how, []).append(path)
+        if foreign := sorted(path for path in strays or [] if path not in self.before):
+            kinds["put there by somebody else"] = foreign
+        return [f"{listed(names)} {'was' if len(names) == 1 else 'were'} {how}." for how, names in kinds.items()]
+
+    def begin(self, wanted: dict[str, str]) -> None:
+        """Before files are written that will have these marks."""
+        for path, new in wanted.items():
+            now = mark_of(self.root / path)
+            self.marks[path] = [new] if now == new else [new, now]
+        self.save()
+
+    def end(self, wanted: dict[str, str], removed: list[str] | None = None) -> None:
+        """After they are written, and others removed."""
+        self.marks |= {path: [new] for path, new in wanted.items()}
+        for path in removed or []:
+            self.marks.pop(path, None)
+        self.save()
+
+    def save(self) -> None:
+        """Write what differs from the file; it says nothing of how the machine is set up, and so is no change."""
+        if self.marks != self.before:
+            text = json.dumps(self.marks, indent=1, sort_keys=True) + "\n"
+            stat = self.root.stat()
+            replace_file(self.root / NAME, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
+            self.before = {path: list(marks) for path, marks in self.marks.items()}
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence has them; many are counted."""
+    shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more files"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
