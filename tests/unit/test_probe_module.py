@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import jupyterhub_home_probe as probe
 import pytest
 from conftest import Program, RunModule
+from jupyterhub_home_record import Record, mark_of
 
 DOCKER_13 = {
     "ServerVersion": "26.1.5+dfsg1",
@@ -204,8 +205,8 @@ class Project:
         self.folder = folder
         self.hashes = {"hub": "aaa", "proxy": "bbb"}
         self.things: dict[str, dict[str, Any]] = {
-            "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users")},
-            "home-data": {"Name": "home-data", "Labels": self.labels("volume", "data")},
+            "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users"), "Containers": {}},
+            "home-data": {"Name": "home-data", "Driver": "local", "Labels": self.labels("volume", "data")},
         }
         for service in self.hashes:
             self.things[f"home-{service}"] = {
@@ -215,8 +216,14 @@ class Project:
                 "Config": {"Image": f"{service}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[service]}},
                 "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
             }
-        more = 'compose) cat "$here/hashes" ;;\ninspect) cat "$here/things"; [ ! -e "$here/incomplete" ] ;;'
+        more = """compose) cat "$here/hashes" ;;
+            ps) case $* in *service=*) cat "$here/renamed" ;; *) cat "$here/servers" ;; esac ;;
+            inspect)
+                case $2 in server) cat "$here/server" ;; *) cat "$here/things" ;; esac
+                [ ! -e "$here/incomplete" ] ;;"""
         self.calls = docker(program, DOCKER_13, more=more)
+        for name in ("servers", "renamed"):
+            (self.calls.parent / name).touch()
 
     def labels(self, what: str, name: str) -> dict[str, str]:
         return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"}
@@ -228,8 +235,8 @@ class Project:
         (here / "things").write_text(json.dumps(list(self.things.values())))
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
-        state = probe.project_state("home", self.folder, self.known)
-        return state["settled"], state["found"]
+        self.state = probe.project_state("home", self.folder, self.known)
+        return self.state["settled"], self.state["found"]
 
 
 @pytest.fixture
@@ -241,32 +248,87 @@ def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
         f"compose -f {project.folder}/compose.yml config --hash *",
-        "inspect home-hub home-proxy home home-data",
+        "inspect home-hub home-proxy home home-data home-data-aside",
+        "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
     ]
     # Which compose would do nothing about, for Docker starts it again.
     project.things["home-hub"]["State"]["Status"] = "restarting"
     assert project.look() == (True, [])
 
 
+NOTHING = {"settled": False, "found": [], "mend": False, "start": False}
+
+
 def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:
     project.hashes, project.things = {}, {}
     assert project.look() == (False, [])
     program("docker", "exit 1")
-    assert probe.project_state("home", project.folder, {}) == {"settled": False, "found": []}
+    assert probe.project_state("home", project.folder, {}) == NOTHING
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "found", "mend"),
     [
-        ("home-hub", "the container home-hub was gone."),
-        ("home-proxy", "the container home-proxy was gone."),
-        ("home-data", "the volume home-data was gone."),
-        ("home", "the network home was gone."),
+        ("home-hub", "the container home-hub was gone.", False),
+        ("home-proxy", "the container home-proxy was gone.", False),
+        ("home-data", "the volume home-data was gone.", False),
+        ("home", "the network home was gone.", True),
     ],
 )
-def test_what_is_gone_is_said(project: Project, name: str, found: str) -> None:
+def test_what_is_gone_is_said(project: Project, name: str, found: str, mend: bool) -> None:
     del project.things[name]
     assert project.look() == (False, [found])
+    assert (project.state["mend"], project.state["start"]) == (mend, not mend)
+
+
+def test_a_renamed_container(project: Project) -> None:
+    del project.things["home-proxy"]
+    (project.calls.parent / "renamed").write_text("elsewhere\n")
+    assert project.look() == (False, ["the container home-proxy was renamed to elsewhere."])
+    assert project.state["mend"] and not project.state["start"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"), [("home", ["the server home-user-alice was not in the network."]), ("lab", [])]
+)
+def test_a_server_that_left_the_network(project: Project, mode: str, found: list[str]) -> None:
+    """One that its owner made in another network never was in it."""
+    (project.calls.parent / "servers").write_text("server\n")
+    server = {"Name": "/home-user-alice", "HostConfig": {"NetworkMode": mode}}
+    (project.calls.parent / "server").write_text(json.dumps([server]))
+    assert project.look() == (not found, found)
+    project.things["home"]["Containers"] = {"server": {"Name": "home-user-alice"}}
+    assert project.look() == (True, [])
+
+
+def test_a_run_that_was_killed_while_it_moved_the_volume(project: Project) -> None:
+    """It is found even when all else looks as before the first run."""
+    project.hashes = {}
+    project.things = {"home-data-aside": {"Name": "home-data-aside", "Driver": "local", "Labels": {}}}
+    assert project.look() == (False, ["a run had stopped while it moved the volume home-data."])
+    assert project.state["mend"]
+
+
+@pytest.mark.parametrize("edit", ["name: home\n# by hand\n", None])
+def test_against_an_edited_compose_file_nothing_is_compared(project: Project, edit: str | None) -> None:
+    path = project.folder / "compose.yml"
+    path.write_text("name: home\n")
+    record = Record(project.folder)
+    record.end({"compose.yml": mark_of(path)})
+    assert project.look() == (True, [])
+    project.hashes = {"hub": "ccc", "proxy": "ccc"} if edit else {}
+    if edit:
+        path.write_text(edit)
+    else:
+        path.unlink()
+    assert project.look() == (False, [])
+    del project.things["home-hub"]
+    assert project.look() == (False, ["the container home-hub was gone."])
+
+
+def test_a_volume_that_is_elsewhere_has_its_own_labels(project: Project) -> None:
+    project.things["home-data"] |= {"Labels": {}, "Options": {"type": "nfs"}}
+    assert project.look() == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -276,8 +338,8 @@ def test_what_is_gone_is_said(project: Project, name: str, found: str) -> None:
         ("State.Status", "paused", "the container home-hub was paused."),
         ("State.Status", "created", "the container home-hub was created."),
         ("Config.Labels", {}, "the container home-hub was made with other settings."),
-        ("Image", "sha256:older", "the image of home-hub was removed or replaced."),
-        ("Config.Image", "hub:0", "the image of home-hub was removed or replaced."),
+        ("Image", "sha256:older", "the container home-hub ran on an image that was removed or replaced."),
+        ("Config.Image", "hub:0", "the container home-hub ran on an image that was removed or replaced."),
         ("NetworkSettings.Networks", {}, "the container home-hub was not in its network."),
         ("NetworkSettings.Networks.home.NetworkID", "net0", "the container home-hub was not in its network."),
     ],
@@ -320,7 +382,7 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
     assert machine["directory"] == "is a file" and not machine["ca_bundle"]
     assert machine["folders"][str(tmp_path)]["exists"] and not machine["folders"]["/no/such/folder"]["exists"]
     assert machine["root"] == (os.geteuid() == 0)
-    assert (machine["images"], machine["project"]) == ({}, {"settled": False, "found": []})
+    assert (machine["images"], machine["project"]) == ({}, NOTHING)
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:

@@ -737,3 +737,9 @@ def test_files_that_somebody_changed_are_said(folder: Path, converge: Converge) 
 
 def test_what_an_earlier_call_said_is_said_again(converge: Converge) -> None:
     assert converge(ALICE, said=["Accounts removed: eve"])["notes"] == ["Accounts removed: eve"]
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_hub_that_is_not_to_be_asked(converge: Converge, serve: Serve) -> None:
+    web = serve((200, NOTHING))
+    assert converge(ALICE, url=web.url, ask=False)["reconciled"] is False and web.asked == []

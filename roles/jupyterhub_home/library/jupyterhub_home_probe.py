@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_engine import (
+    attached,
+    compose_labels,
+    inspect,
+    is_plain,
+    labelled,
+    unattached,
+)
 from ansible.module_utils.jupyterhub_home_lease import release, take
+from ansible.module_utils.jupyterhub_home_record import Record
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_probe
@@ -132,50 +141,72 @@ def images() -> dict[str, str]:
 
 
 def project_state(project: str, directory: Path, known_images: dict[str, str]) -> dict[str, Any]:
-    """Whether hub and proxy run as compose.yml says, so that compose would have nothing to do; and what was found.
+    """What somebody else changed about hub, proxy and what they need, against compose.yml.
 
-    found: what somebody else changed, in words; nothing before the first run.
+    settled: Compose would have nothing to do. found: what was found, in words; nothing before the first run.
+    start: some of that is for Compose to mend. mend: some of it Compose would not mend.
     """
+    data = f"{project}-data"
+    names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
     listed = output("docker", "compose", "-f", str(directory / "compose.yml"), "config", "--hash", "*") or ""
     hashes = dict(line.split() for line in listed.splitlines())
-    if not hashes:
-        return {"settled": False, "found": []}
-    names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
-    done = subprocess.run(
-        ("docker", "inspect", *names.values(), project, f"{project}-data"), capture_output=True, text=True, check=False
-    )
-    things = {thing["Name"].lstrip("/"): thing for thing in json.loads(done.stdout or "[]")}
-    found = []
-    for what, name, own in (("network", project, "users"), ("volume", f"{project}-data", "data")):
-        labels = (things.get(name) or {}).get("Labels") or {}
-        wanted = {"com.docker.compose.project": project, f"com.docker.compose.{what}": own}
-        if name not in things:
-            found.append(f"the {what} {name} was gone.")
-        elif wanted.items() - labels.items():
-            found.append(f"the {what} {name} had other labels.")
-    for service, name in names.items():
-        if name not in things:
-            found.append(f"the container {name} was gone.")
-        else:
-            found += strangeness(things[name], hashes.get(service), things.get(project), known_images)
-    return {"settled": not found, "found": found}
+    edited = bool(Record(directory).how_strange("compose.yml"))
+    before_first_run = not hashes and not edited
+    things = inspect(*names.values(), project, data, f"{data}-aside")
+    for_compose, for_mend = [], []
+    if f"{data}-aside" in things:
+        for_mend.append(f"a run had stopped while it moved the volume {data}.")
+    if not before_first_run:
+        volume, network = things.get(data), things.get(project)
+        if not volume:
+            for_compose.append(f"the volume {data} was gone.")
+        elif is_plain(volume) and not labelled(volume, compose_labels(project, "volume", "data")):
+            for_mend.append(f"the volume {data} had other labels.")
+        if not network:
+            for_mend.append(f"the network {project} was gone.")
+        elif not labelled(network, compose_labels(project, "network", "users")):
+            for_mend.append(f"the network {project} had other labels.")
+        for_mend += [f"the server {name} was not in the network." for name in unattached(project, network)]
+        for service, name in names.items():
+            if name not in things:
+                renamed = other_name(project, service)
+                gone = f"the container {name} was {f'renamed to {renamed}' if renamed else 'gone'}."
+                (for_mend if renamed else for_compose).append(gone)
+                continue
+            config_hash = None if edited else hashes.get(service)
+            mended = {"was paused", "was not in its network"}
+            for what in strangeness(things[name], config_hash, network, known_images):
+                (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
+    found = for_mend + for_compose
+    return {
+        "settled": not found and not edited and not before_first_run,
+        "found": found,
+        "mend": bool(for_mend),
+        "start": bool(for_compose),
+    }
+
+
+def other_name(project: str, service: str) -> str:
+    """What somebody has named the container of a service; '' if there is none."""
+    labels = {"project": project, "service": service}
+    filters = [
+        part for key, value in labels.items() for part in ("--filter", f"label=com.docker.compose.{key}={value}")
+    ]
+    return (output("docker", "ps", "--all", *filters, "--format", "{{.Names}}") or "").partition("\n")[0]
 
 
 def strangeness(
     container: dict[str, Any], config_hash: str | None, network: dict[str, Any] | None, known_images: dict[str, str]
 ) -> list[str]:
-    """How a service's container differs from compose.yml, in words: each one needs compose."""
-    name = container["Name"].lstrip("/")
-    attached = container["NetworkSettings"]["Networks"].get((network or {}).get("Name"), {})
+    """How a service's container differs from compose.yml, in words; config_hash: None where it cannot be told."""
     status = container["State"]["Status"]
     checks = {
-        f"the container {name} was {status}.": status in ("running", "restarting"),
-        f"the container {name} was made with other settings.":
-            container["Config"]["Labels"].get("com.docker.compose.config-hash") == config_hash,
-        f"the image of {name} was removed or replaced.":
+        f"was {status}": status in ("running", "restarting"),
+        "was made with other settings":
+            config_hash in (None, container["Config"]["Labels"].get("com.docker.compose.config-hash")),
+        "ran on an image that was removed or replaced":
             known_images.get(container["Config"]["Image"]) == container["Image"],
-        f"the container {name} was not in its network.":
-            network is None or attached.get("NetworkID") == network["Id"],
+        "was not in its network": network is None or attached(container, network),
     }  # fmt: skip
     return [text for text, fine in checks.items() if not fine]
 
@@ -274,7 +305,7 @@ def main() -> None:
             "root": root,
             "docker": docker,
             "images": known_images,
-            "project": project if docker["version"] else {"settled": False, "found": []},
+            "project": project if docker["version"] else {"settled": False, "found": [], "mend": False, "start": False},
             "mmdebstrap": shutil.which("mmdebstrap") is not None,
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),

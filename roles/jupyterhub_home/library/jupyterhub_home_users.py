@@ -51,6 +51,10 @@ options:
     type: int
     default: 0
     description: Seconds to wait for a hub that does not answer before failing. With 0 that is no failure.
+  ask:
+    type: bool
+    default: true
+    description: Whether to ask the hub. One whose container was paused would hold everybody up for minutes.
   said: {type: list, elements: str, default: [], description: Notes of an earlier call in the same run.}
 attributes:
   check_mode: {support: full}
@@ -261,6 +265,7 @@ def main() -> None:
             "servers": {"type": "dict", "required": True},
             "delete_homes": {"type": "list", "elements": "str", "required": True},
             "wait": {"type": "int", "default": 0},
+            "ask": {"type": "bool", "default": True},
             "said": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -279,7 +284,7 @@ def main() -> None:
             "jupyterhub_home_users."
         )
     try:
-        found = reconcile(module, accounts)
+        found = reconcile(module, accounts) if module.params["ask"] else None
         if found:
             differences = said_of_hub(found, accounts.new)
             changed = changed or bool(differences)

@@ -1,0 +1,203 @@
+#!/usr/bin/python
+"""Mend what somebody changed about the project's network, hub volume and containers, and Compose would not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_engine import (
+    LABEL,
+    EngineError,
+    attached,
+    compose_labels,
+    docker,
+    folder,
+    inspect,
+    is_plain,
+    labelled,
+    unattached,
+)
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_mend
+short_description: Mend a Compose project where Compose itself would stop or look away
+description:
+  - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
+  - A network without Compose's labels is made anew, and whoever was in it is connected again. So is a user's server
+    that was disconnected.
+  - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
+    network is removed, for Compose to make anew.
+  - A run that was killed is finished by the next one; no file is lost in between.
+options:
+  project: {type: str, required: true, description: Compose project.}
+  directory: {type: path, required: true, description: Folder of its compose.yml.}
+attributes:
+  check_mode: {support: full}
+"""
+RETURN = r"""
+done: {description: "What was, or would be, mended, in words.", type: list, elements: str, returned: always}
+renews: {description: "Whether Compose has to make a container now.", type: bool, returned: always}
+"""
+
+SERVICES = ("hub", "proxy")
+
+
+def holds_files(path: Path) -> bool:
+    """Whether a folder is there with anything in it."""
+    return path.is_dir() and any(path.iterdir())
+
+
+class Project:
+    """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said the same."""
+
+    def __init__(self, name: str, directory: Path, *, pretend: bool) -> None:
+        self.name, self.directory, self.pretend = name, directory, pretend
+        self.done: list[str] = []
+        self.removed: set[str] = set()  # containers
+
+    def do(self, *arguments: str) -> None:
+        """A docker command that changes something."""
+        if not self.pretend:
+            docker(*arguments)
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """Those that Compose knows as the project's, by name."""
+        ids = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
+        return {name: thing for name, thing in inspect(*ids).items() if name not in self.removed}
+
+    def remove(self, name: str) -> None:
+        """Remove a container, which Compose makes anew."""
+        self.do("rm", "--force", name)
+        self.removed.add(name)
+        self.done.append(f"Removed, to be made anew: {name}")
+
+    def mend(self) -> None:
+        """All of it, in the order in which a kill does least harm; raises EngineError."""
+        self.mend_volume()
+        network = inspect(self.name).get(self.name)
+        whole = network and labelled(network, compose_labels(self.name, "network", "users"))
+        for name, container in sorted(self.containers().items()):
+            self.mend_container(name, container, network if whole else None)
+        members = {} if whole else self.renew_network(network)
+        for server in unattached(self.name, network if whole else None):
+            members.setdefault(server, [])
+        for member, aliases in sorted(members.items()):
+            self.do("network", "connect", *(f"--alias={alias}" for alias in aliases), self.name, member)
+            self.done.append(f"Connected to the network: {member}")
+
+    def mend_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
+        """Have a container go on as it is, or remove it if it cannot."""
+        service = container["Config"]["Labels"].get("com.docker.compose.service")
+        if service not in SERVICES:
+            return  # Compose removes what is none of its services
+        right = f"{self.name}-{service}"
+        if not network or not attached(container, network) or (name != right and inspect(right)):
+            self.remove(name)
+            return
+        if container["State"]["Status"] == "paused":
+            self.do("unpause", name)
+            self.done.append(f"Paused no more: {name}")
+        if name != right:
+            self.do("rename", name, right)
+            self.done.append(f"Named {right} again: {name}")
+
+    def renew_network(self, network: dict[str, Any] | None) -> dict[str, list[str]]:
+        """Make the network as Compose does; gives the aliases of whoever was in it and is to be in it again."""
+        names = sorted(member["Name"] for member in ((network or {}).get("Containers") or {}).values())
+        members = {
+            name: thing["NetworkSettings"]["Networks"][self.name].get("Aliases") or []
+            for name, thing in inspect(*names).items()
+            if name not in self.removed
+        }
+        for name in members:
+            self.do("network", "disconnect", "--force", self.name, name)
+        if network:
+            self.do("network", "rm", network["Id"])
+        # The only way to have exactly the labels that this Compose gives; it makes the proxy's container besides.
+        file = str(self.directory / "compose.yml")
+        self.do("compose", "--file", file, "create", "--no-build", "--pull", "never", "proxy")
+        self.done.append(f"Network made anew: {self.name}")
+        return members
+
+    def mend_volume(self) -> None:
+        """Give the hub's volume its labels: its folder goes to a second volume, and to a new one of the old name."""
+        name, aside = f"{self.name}-data", f"{self.name}-data-aside"
+        labels = compose_labels(self.name, "volume", "data")
+        volumes = {volume["Name"]: volume for volume in self.volumes(name, aside)}
+        there = volumes.get(name)
+        right = there is not None and (labelled(there, labels) or not is_plain(there))
+        if right and aside not in volumes:
+            return
+        if not there and aside not in volumes:
+            return  # Compose makes it
+        if aside in volumes and holds_files(folder(aside)):
+            if there and holds_files(folder(name)):
+                raise EngineError(
+                    f"Both volumes {name} and {aside} have files, and neither was touched. A run was interrupted while "
+                    f"it moved the hub's database, and something else began a new one in {name} since. Look into both "
+                    f"({folder(name)} and {folder(aside)}), then remove the volume that you do not want."
+                )
+            moved = True
+        else:
+            moved = right  # with right labels only the empty second volume is left over
+        self.release(name, aside)
+        if not self.pretend:
+            if not moved:
+                docker("volume", "create", f"--label={LABEL}.project={self.name}", aside)
+                if there and folder(name).is_dir():
+                    folder(name).rename(folder(aside))
+            if not right:
+                if there:
+                    docker("volume", "rm", name)
+                version = docker("compose", "version", "--short").partition("-")[0]  # without the package's
+                docker(
+                    "volume", "create", *(f"--label={key}={value}" for key, value in labels.items()),
+                    f"--label=com.docker.compose.version={version}", name,
+                )  # fmt: skip
+            if folder(aside).is_dir() and not holds_files(folder(name)):
+                folder(aside).rename(folder(name))
+            docker("volume", "rm", aside)
+        self.done.append(f"Labelled, with all its files: the volume {name}")
+
+    def volumes(self, *names: str) -> list[dict[str, Any]]:
+        """What the engine knows of those volumes that are there."""
+        known = docker("volume", "ls", "--quiet").splitlines()
+        there = [name for name in names if name in known]
+        found: list[dict[str, Any]] = json.loads(docker("volume", "inspect", *there)) if there else []
+        return found
+
+    def release(self, *volumes: str) -> None:
+        """Remove the hub's container, which holds the volume; EngineError when another container does too."""
+        holding = [part for volume in volumes for part in ("--filter", f"volume={volume}")]
+        own = self.containers()
+        for name in docker("ps", "--all", *holding, "--format", "{{.Names}}").split():
+            if name not in own:
+                raise EngineError(
+                    f"The volume {volumes[0]} is in use by {name}. Remove that container, then run again."
+                )
+            self.remove(name)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    project = Project(module.params["project"], Path(module.params["directory"]), pretend=module.check_mode)
+    try:
+        project.mend()
+    except EngineError as error:
+        module.fail_json(msg=str(error), changed=bool(project.done), done=project.done)
+    after = "".join(f"{line}\n" for line in project.done)
+    diff = {"before_header": "Docker", "after_header": "Docker", "before": "", "after": after}
+    module.exit_json(changed=bool(project.done), done=project.done, renews=bool(project.removed), diff=diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""jupyterhub_home_mend: a project's network, hub volume and containers as Compose left them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jupyterhub_home_mend as mend
+import pytest
+from conftest import Program, RunModule
+from jupyterhub_home_engine import docker as engine_docker
+
+# An engine in a file of JSON: containers (running ones), networks and volumes by name.
+DOCKER = """
+import json, sys
+from pathlib import Path
+here = Path(__file__).parent
+file = here / "engine.json"
+state = json.loads(file.read_text())
+COMPOSE = {"project": "home", "network": "users"}
+containers, networks, volumes = state["containers"], state["networks"], state["volumes"]
+words = sys.argv[1:]
+def option(name):
+    return [w.removeprefix(name + "=") for w in words if w.startswith(name + "=")]
+def filters():
+    return [words[i + 1] for i, w in enumerate(words) if w == "--filter"]
+def shown(name):
+    c = containers[name]
+    joined = {n: {"NetworkID": networks[n]["Id"] if n in networks else "old", "Aliases": a} for n, a in c["in"].items()}
+    return {"Name": "/" + name, "Id": "id-" + name, "Config": {"Labels": c["labels"]}, "State": {"Status": c["status"]},
+            "HostConfig": {"NetworkMode": c["mode"]}, "NetworkSettings": {"Networks": joined}}
+def network(name):
+    members = {"id-" + c: {"Name": c} for c, v in containers.items() if name in v["in"]}
+    return {**networks[name], "Name": name, "Containers": members}
+def volume(name):
+    return {"Name": name, "Driver": "local", "Options": volumes[name].get("options"),
+            "Labels": volumes[name]["labels"], "Mountpoint": str(here / "volumes" / name / "_data")}
+def die(text):
+    print(text, file=sys.stderr); sys.exit(1)
+match words:
+    case ["ps", *_]:
+        for name, c in containers.items():
+            hits = [f.split("=", 1) for f in filters()]
+            labels = [v for k, v in hits if k == "label"]
+            held = [v for k, v in hits if k == "volume"]
+            if all(c["labels"].get(l.partition("=")[0]) == l.partition("=")[2] for l in labels) and (
+                not held or set(held) & set(c["volumes"])):
+                print(name if "{{.Names}}" in words else "id-" + name)
+    case ["inspect", *names]:
+        names = [n.removeprefix("id-") for n in names]
+        found = [shown(n) for n in names if n in containers] + [network(n) for n in names if n in networks]
+        print(json.dumps(found))
+    case ["rm", "--force", name]: del containers[name]
+    case ["rename", old, new]: containers[new] = containers.pop(old)
+    case ["unpause", name]: containers[name]["status"] = "running"
+    case ["network", "disconnect", "--force", net, name]: del containers[name]["in"][net]
+    case ["network", "rm", ident]:
+        name = next(n for n, v in networks.items() if v["Id"] == ident)
+        if network(name)["Containers"]: die("has active endpoints")
+        del networks[name]
+    case ["network", "connect", *_, net, name]: containers[name]["in"][net] = option("--alias")
+    case ["compose", "version", *_]: print("2.26.1-4")
+    case ["compose", "--file", _, "create", *_]:
+        networks["home"] = {"Id": "new", "Labels": {f"com.docker.compose.{k}": v for k, v in COMPOSE.items()}}
+    case ["volume", "ls", *_]: print("\\n".join(volumes))
+    case ["volume", "inspect", *names]:
+        for n in names:
+            if n not in volumes: die("no such volume: " + n)
+        print(json.dumps([volume(n) for n in names]))
+    case ["volume", "create", *_, name]:
+        volumes.setdefault(name, {"labels": dict(l.split("=") for l in option("--label"))})
+        (here / "volumes" / name / "_data").mkdir(parents=True, exist_ok=True)
+    case ["volume", "rm", name]:
+        if any(name in c["volumes"] for c in containers.values()): die("volume is in use")
+        del volumes[name]
+        data = here / "volumes" / name / "_data"
+        if data.exists():
+            for path in data.iterdir(): path.unlink()
+            data.rmdir()
+        data.parent.rmdir()
+    case _: die("unknown: " + " ".join(words))
+file.write_text(json.dumps(state))
+"""
+NETWORK = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
+VOLUME = {"com.docker.compose.project": "home", "com.docker.compose.volume": "data"}
+ASIDE = {"jupyterhub-home.project": "home"}
+
+
+class Engine:
+    """A docker that is a program: all as it should be, until a test changes something."""
+
+    def __init__(self, program: Program) -> None:
+        calls = program("docker", f'exec {sys.executable} "$here/docker.py" "$@"')
+        self.calls, self.here = calls, calls.parent
+        (self.here / "docker.py").write_text(DOCKER)
+        self.state: dict[str, Any] = {
+            "containers": {
+                "home-hub": self.service("hub", "home-data"),
+                "home-proxy": self.service("proxy"),
+                "home-user-alice": self.container({"jupyterhub-home.project": "home"}, "home"),
+                "other": self.container({}, "home", aliases=["printer", "files"]),
+            },
+            "networks": {"home": {"Id": "net1", "Labels": NETWORK}},
+            "volumes": {},
+        }
+        self.volume("home-data", VOLUME, "database")
+
+    def container(
+        self, labels: dict[str, str], *networks: str, volumes: tuple[str, ...] = (), aliases: list[str] | None = None
+    ) -> dict[str, Any]:
+        return {
+            "labels": labels, "status": "running", "mode": "home", "volumes": volumes,
+            "in": {network: aliases or [] for network in networks},
+        }  # fmt: skip
+
+    def service(self, name: str, *volumes: str) -> dict[str, Any]:
+        labels = {"com.docker.compose.project": "home", "com.docker.compose.service": name}
+        return self.container(labels, "home", volumes=volumes, aliases=[name])
+
+    def volume(self, name: str, labels: dict[str, str], *files: str, gone: bool = False) -> None:
+        self.state["volumes"][name] = {"labels": labels}
+        folder = self.here / "volumes" / name
+        folder.mkdir(parents=True)
+        if not gone:
+            (folder / "_data").mkdir()
+        for file in files:
+            (folder / "_data" / file).write_text(file)
+
+    def files(self) -> dict[str, list[str]]:
+        """Of every volume."""
+        return {
+            f.name: sorted(path.name for path in (f / "_data").iterdir())
+            for f in sorted((self.here / "volumes").iterdir())
+        }
+
+    def save(self) -> None:
+        (self.here / "engine.json").write_text(json.dumps(self.state))
+
+    def load(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.here / "engine.json").read_text())
+        return state
+
+
+@pytest.fixture
+def engine(program: Program) -> Engine:
+    return Engine(program)
+
+
+Mend = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
+    """four_steps(): check, real, real again, check again; what the first two say."""
+
+    def run() -> dict[str, Any]:
+        arguments = {"project": "home", "directory": str(tmp_path)}
+        engine.save()
+        untouched, files = engine.load(), sorted((engine.here / "volumes").rglob("*"))
+        tried = run_module(mend, arguments, check=True)
+        assert engine.load() == untouched and sorted((engine.here / "volumes").rglob("*")) == files
+        done = run_module(mend, arguments)
+        assert not done.get("failed"), done
+        assert {**tried, "output": ""} == {**done, "output": ""}
+        after = engine.load()
+        for check in (False, True):
+            again = run_module(mend, arguments, check=check)
+            assert (again["changed"], again["done"]) == (False, []) and engine.load() == after
+        return done
+
+    return run
+
+
+def test_nothing_to_mend(four_steps: Mend) -> None:
+    done = four_steps()
+    assert (done["changed"], done["done"], done["renews"]) == (False, [], False)
+
+
+def test_paused_and_renamed_go_on(engine: Engine, four_steps: Mend) -> None:
+    containers = engine.state["containers"]
+    containers["elsewhere"] = containers.pop("home-proxy")
+    for name in ("home-hub", "elsewhere"):
+        containers[name]["status"] = "paused"
+    done = four_steps()
+    assert done["done"] == [
+        "Paused no more: elsewhere",
+        "Named home-proxy again: elsewhere",
+        "Paused no more: home-hub",
+    ]
+    assert not done["renews"]
+    assert {c["status"] for c in engine.load()["containers"].values()} == {"running"}
+
+
+def test_a_second_one_of_a_service_goes(engine: Engine, four_steps: Mend) -> None:
+    engine.state["containers"]["copy"] = engine.service("proxy")
+    done = four_steps()
+    assert done["done"] == ["Removed, to be made anew: copy"]
+    assert "home-proxy" in engine.load()["containers"]
+
+
+def test_who_left_the_network(engine: Engine, four_steps: Mend) -> None:
+    """A service is removed, a server connected; others have their reasons."""
+    containers = engine.state["containers"]
+    for name in ("home-hub", "home-user-alice", "other"):
+        containers[name]["in"] = {}
+    containers["home-user-bob"] = {**engine.container({"jupyterhub-home.project": "home"}, "lab"), "mode": "lab"}
+    done = four_steps()
+    assert done["done"] == ["Removed, to be made anew: home-hub", "Connected to the network: home-user-alice"]
+    assert done["renews"]
+    after = engine.load()["containers"]
+    assert "home-hub" not in after and after["home-user-alice"]["in"] == {"home": []}
+    assert (after["other"]["in"], list(after["home-user-bob"]["in"])) == ({}, ["lab"])
+
+
+@pytest.mark.parametrize("labels", [{}, {**NETWORK, "com.docker.compose.network": "default"}, None])
+def test_a_network_of_somebody_else(engine: Engine, four_steps: Mend, labels: dict[str, str] | None) -> None:
+    """Everybody who was in it is connected again, with the same aliases; None: it is gone."""
+    containers = engine.state["containers"]
+    if labels is None:
+        engine.state["networks"] = {}
+        for container in containers.values():
+            container["in"] = {}
+    else:
+        engine.state["networks"]["home"]["Labels"] = labels
+    done = four_steps()
+    assert done["done"] == [
+        "Removed, to be made anew: home-hub",
+        "Removed, to be made anew: home-proxy",
+        "Network made anew: home",
+        "Connected to the network: home-user-alice",
+        *(["Connected to the network: other"] if labels is not None else []),
+    ]
+    assert done["renews"]
+    after = engine.load()
+    assert after["networks"]["home"]["Id"] == "new"
+    assert list(after["containers"]) == ["home-user-alice", "other"]
+    assert after["containers"]["home-user-alice"]["in"] == {"home": []}
+    assert after["containers"]["other"]["in"] == ({"home": ["printer", "files"]} if labels is not None else {})
+
+
+LABELLED = {**VOLUME, "com.docker.compose.version": "2.26.1"}
+
+
+@pytest.mark.parametrize("labels", [{}, {**VOLUME, "com.docker.compose.project": "lab"}])
+def test_a_volume_of_somebody_else(engine: Engine, four_steps: Mend, labels: dict[str, str]) -> None:
+    engine.state["volumes"]["home-data"]["labels"] = labels
+    place = engine.here / "volumes/home-data/_data/database"
+    same = place.stat().st_ino
+    done = four_steps()
+    assert done["done"] == ["Removed, to be made anew: home-hub", "Labelled, with all its files: the volume home-data"]
+    assert engine.load()["volumes"] == {"home-data": {"labels": LABELLED}}
+    assert engine.files() == {"home-data": ["database"]} and place.stat().st_ino == same
+
+
+CHANGING = {("volume", "create"), ("volume", "rm")}
+
+
+@pytest.mark.parametrize("kill", range(1, 9))
+def test_a_kill_at_any_step_loses_nothing(
+    engine: Engine, run_module: RunModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kill: int
+) -> None:
+    """After as many steps as this, the run is killed; the next one finishes."""
+    engine.state["volumes"]["home-data"]["labels"] = {}
+    engine.save()
+    steps = 0
+
+    class Killed(BaseException):
+        pass
+
+    def counted(step: Callable[..., Any], changing: Callable[..., bool]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal steps
+            if changing(*arguments):
+                steps += 1
+                if steps == kill:
+                    raise Killed
+            return step(*arguments)
+
+        return call
+
+    arguments = {"project": "home", "directory": str(tmp_path)}
+    with monkeypatch.context() as patch:
+        patch.setattr(mend, "docker", counted(engine_docker, lambda *a: a[0] == "rm" or a[:2] in CHANGING))
+        patch.setattr(Path, "rename", counted(Path.rename, lambda *a: True))
+        project = mend.Project("home", tmp_path, pretend=False)
+        if kill <= 7:
+            with pytest.raises(Killed):
+                project.mend()
+        else:
+            project.mend()
+    kept = [path.name for path in (engine.here / "volumes").rglob("database")]
+    assert kept == ["database"]
+    done = run_module(mend, arguments)
+    assert not done.get("failed") and done["changed"] is (kill <= 7), done
+    assert engine.load()["volumes"] == {"home-data": {"labels": LABELLED}}
+    assert engine.files() == {"home-data": ["database"]}
+    assert not run_module(mend, arguments)["changed"]
+
+
+def test_an_empty_volume_is_moved_too(engine: Engine, four_steps: Mend) -> None:
+    engine.state["volumes"]["home-data"]["labels"] = {}
+    (engine.here / "volumes/home-data/_data/database").unlink()
+    four_steps()
+    assert engine.files() == {"home-data": []}
+
+
+def test_only_the_empty_second_volume_is_there(engine: Engine, four_steps: Mend) -> None:
+    """A run was killed while it moved an empty one."""
+    engine.state["containers"].pop("home-hub")
+    engine.state["volumes"] = {}
+    (engine.here / "volumes/home-data/_data/database").unlink()
+    (engine.here / "volumes/home-data/_data").rmdir()
+    (engine.here / "volumes/home-data").rmdir()
+    engine.volume("home-data-aside", ASIDE)
+    four_steps()
+    assert engine.files() == {"home-data": []}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_two_volumes_with_files_are_left_alone(
+    engine: Engine, run_module: RunModule, tmp_path: Path, check: bool
+) -> None:
+    engine.volume("home-data-aside", ASIDE, "older database")
+    engine.save()
+    failed = run_module(mend, {"project": "home", "directory": str(tmp_path)}, check=check)
+    assert failed["failed"] and "Both volumes home-data and home-data-aside have files" in failed["msg"]
+    assert engine.files() == {"home-data": ["database"], "home-data-aside": ["older database"]}
+    assert "home-hub" in engine.load()["containers"]
+
+
+def test_a_volume_that_somebody_uses_is_left_alone(engine: Engine, run_module: RunModule, tmp_path: Path) -> None:
+    engine.state["volumes"]["home-data"]["labels"] = {}
+    engine.state["containers"]["backup"] = engine.container({}, volumes=("home-data",))
+    engine.state["containers"].pop("home-hub")
+    engine.save()
+    failed = run_module(mend, {"project": "home", "directory": str(tmp_path)})
+    assert "The volume home-data is in use by backup. Remove that container" in failed["msg"]
+    assert engine.files() == {"home-data": ["database"]}
+
+
+def test_a_volume_that_is_elsewhere_stays_as_it_is(engine: Engine, four_steps: Mend) -> None:
+    """Its owner made it so, on another machine for example."""
+    engine.state["volumes"]["home-data"] = {"labels": {}, "options": {"type": "nfs"}}
+    assert four_steps()["done"] == []
