@@ -50,8 +50,8 @@ class Story:
         self.host, self.run, self.users = host, run, users
         self.url = f"http://{address(host)}:8000"
         self.secrets = {str(user["password"]) for user in users if "password" in user}
+        self.bystander: HubClient | None = None
         self.kernel: Kernel | None = None
-        self.counting = ""
         self.count = 0
 
     def client(self, name: str, password: str = "") -> HubClient:
@@ -78,19 +78,22 @@ class Story:
 
     def start_counting(self, name: str) -> None:
         """Have a kernel of a bystander count."""
-        self.counting = name
-        self.kernel = self.serve(name).kernel()
+        self.bystander = self.serve(name)
+        self.kernel = self.bystander.kernel()
         self.kernel.execute(COUNTER)
 
-    def reconnect(self, port: int) -> None:
-        """Connect to the bystander's kernel again, after the proxy was made anew."""
-        assert self.kernel and self.counting
-        self.kernel.socket.close()
-        self.url = f"http://{address(self.host)}:{port}"
-        wait_until(lambda: self.client(self.counting).enter().ok, "the bystander's server through the proxy")
-        client = self.client(self.counting)
-        client.enter().raise_for_status()
-        self.kernel = Kernel(client, self.counting, self.kernel.id)
+    def reconnect(self, port: int = 8000) -> None:
+        """A new websocket to the same kernel, as a browser makes it by itself when the proxy or network is another."""
+        assert self.bystander and self.kernel
+        client, kernel = self.bystander, self.kernel.id
+        client.url = self.url = f"http://{address(self.host)}:{port}"
+        self.kernel.close()
+
+        def connected() -> bool:
+            self.kernel = Kernel(client, client.user, kernel)
+            return True
+
+        wait_until(connected, "the bystander's kernel reached")
 
     def still_counting(self) -> None:
         """The bystander's websocket and kernel are the same, and the counter has gone on."""
@@ -121,14 +124,12 @@ class Story:
             for name, admin, groups in found
         }
 
-    def change(
-        self, *options: str, restarts: set[str] | None = None, reconnect: bool = False, **variables: Any
-    ) -> Change:
+    def change(self, *options: str, restarts: set[str] | None = None, cuts: bool = False, **variables: Any) -> Change:
         """Try a change out, make it, make it again; the variables without prefix.
 
         Asserts that the try changes nothing and names the same tasks, that the third run changes nothing, that no
         secret is shown, that no container but `restarts` is another, and that the bystander's kernel goes on, with
-        `reconnect` over another websocket.
+        `cuts` over another websocket.
         """
         given = {f"jupyterhub_home_{name}": value for name, value in ({"users": self.users} | variables).items()}
         for user in given["jupyterhub_home_users"]:
@@ -154,7 +155,7 @@ class Story:
         after = containers(self.host)
         recreated = {name for name in before.keys() & after.keys() if before[name] != after[name]}
         assert recreated == (restarts or set()), f"other containers: {recreated}; {changed_tasks(done.stdout)}"
-        if reconnect:
+        if cuts:
             self.reconnect(given.get("jupyterhub_home_port", 8000))
         self.still_counting()
         return Change(tried.stdout, done.stdout, tasks, recreated)

@@ -49,9 +49,9 @@ def test_only_what_changed_restarts(story: Story) -> None:
     for variables, restarts, tasks in CHANGES:
         given |= variables
         # The bystander's websocket goes through the proxy: it ends with it, and with nothing else.
-        change = story.change(restarts=restarts, reconnect="proxy" in restarts, **given)
+        change = story.change(restarts=restarts, cuts="proxy" in restarts, **given)
         assert change.tasks == tasks, variables
-    change = story.change(restarts={"hub", "proxy"}, reconnect=True)
+    change = story.change(restarts={"hub", "proxy"}, cuts=True)
     assert change.tasks == [FILES, START]
 
 
