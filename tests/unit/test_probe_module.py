@@ -385,6 +385,23 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
     assert (machine["images"], machine["project"]) == ({}, NOTHING)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_machine_without_an_engine_is_looked_at_too(
+    program: Program, run_module: RunModule, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
+) -> None:
+    """No docker at all, and one whose engine does not run, beside what an earlier run wrote."""
+    calls = program("dpkg", "")
+    (tmp_path / "hub").mkdir()
+    if there:
+        docker(program, "{}", more="compose) echo hub 1; echo proxy 2 ;; *) echo no engine >&2; exit 1 ;;", status=1)
+        (tmp_path / "hub/compose.yml").touch()
+    monkeypatch.setenv("PATH", f"{calls.parent}:/usr/bin" if there else str(calls.parent))
+    wanted = {"project": "home", "bind_address": "127.0.0.1", "port": 1, "directory": str(tmp_path / "hub")}
+    answer = run_module(probe, {**wanted, "sources": [], "ca_bundle": "/no/bundle"})
+    assert answer["machine"]["docker"]["version"] is None
+    assert answer["machine"]["project"] == NOTHING
+
+
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
     folder = tmp_path / "hub-files"
     assert probe.directory_problem(folder, "home") == ""

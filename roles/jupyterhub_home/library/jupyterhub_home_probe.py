@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_engine import (
+    EngineError,
     attached,
     compose_labels,
     inspect,
@@ -294,7 +295,13 @@ def main() -> None:
         asked_dpkg = pool.submit(dpkg_broken)
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"], running=True)
         known_images = images()
-        project = project_state(wanted["project"], directory, known_images)
+        try:
+            project = project_state(wanted["project"], directory, known_images)
+        except (
+            EngineError,
+            OSError,
+        ):  # no engine or no docker: nothing to compare
+            project = {"settled": False, "found": [], "mend": False, "start": False}
     docker = asked_engine.result()
     module.exit_json(
         changed=False,
@@ -305,7 +312,7 @@ def main() -> None:
             "root": root,
             "docker": docker,
             "images": known_images,
-            "project": project if docker["version"] else {"settled": False, "found": [], "mend": False, "start": False},
+            "project": project,
             "mmdebstrap": shutil.which("mmdebstrap") is not None,
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),
