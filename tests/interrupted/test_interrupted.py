@@ -297,7 +297,7 @@ def rest(on_target: bool) -> str:
 
 
 def test_killed_again_and_again(machine: Machine, say: Any) -> None:
-    """A first converge with everything to build; each run is killed at the first task that none was killed at before."""
+    """A first converge with everything to build; each run is killed at the first task at which none was before."""
     building = False
     seen: set[str] = set()
     for count in itertools.count():
