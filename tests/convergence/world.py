@@ -121,9 +121,9 @@ class World:
             kernel.close()
 
     def stop_servers(self) -> None:
-        """Stop every server that was looked at, as its user."""
-        for client in self.clients.values():
-            client.stop()
+        """Stop every server that was looked at, as its user; the session may have ended with its user or password."""
+        for name in self.clients:
+            self.session(name).stop()
         self.kernels, self.clients = {}, {}
 
     # --- The engine -------------------------------------------------------
