@@ -84,9 +84,9 @@ LINES = [
     ("100 users with plain passwords", "users plain", "s", "users 1", None),
     ("**A plain password**: what one of those 100 adds", "a password", "ms", None, 30.0),
     ("**Over ssh**, 1 user", "ssh", "s", "users 1", 1.5),
-    ("**Adding a user** to 1,000, `--tags users`", "add one", "s", "empty 1000", 3.0),
-    ("floor: an empty play with such a list", "empty 1000", "s", None, None),
-    ("an empty play without", "empty", "s", None, None),
+    ("**Adding a user** to 1,000, `--tags users`", "add one", "s", "empty", 3.0),
+    ("an empty play that reads such a list", "empty 1000", "s", "empty", None),
+    ("floor: an empty play", "empty", "s", None, None),
     ("**Hub's start → healthy**, 1,000 users", "start 1000", "s", "start 1", 1.5),
     ("the same, 1 user", "start 1", "s", None, None),
     ("**Login → ready**, our image", "own hub seconds", "s", "stock raw seconds", 0.8),
@@ -118,6 +118,9 @@ From a profile on 2026-11-23, processor time with 1 user, 2.0 s together:
 | 0.20 | `docker info`, `docker compose config`, three more docker commands, `dpkg --audit`                  |
 | 0.15 | loading the role, and a process for each of nine tasks                                              |
 | 0.05 | what the modules themselves do                                                                      |
+
+Of adding a user to 1,000, reading the list takes 0.47 s before any task begins; beside an empty play that reads the
+same list, it is 2.10.
 
 What is left to gain is in fewer modules: three of them cost 0.75 s before they do anything.
 """
