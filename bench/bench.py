@@ -103,28 +103,6 @@ LINES = [
     ("the same, stock image", "stock raw memory", "MB", None, None),
 ]
 
-# Taken by hand: processor time of every worker and its children, and of ansible.builtin.ping for comparison.
-PROFILE = """
-## Where a converge with nothing to do spends its time
-
-From a profile on 2026-11-23, processor time with 1 user, 2.0 s together:
-
-| s    | what                                                                                                |
-| ---: | ---                                                                                                 |
-| 0.50 | the empty play                                                                                      |
-| 0.50 | Python and Ansible's module library starting on the target, for three modules; `ping` takes the same |
-| 0.25 | Ansible packing these three modules, which it does anew in every run                                |
-| 0.30 | templates and conditions, a third of it loading filters in each task's own process                  |
-| 0.20 | `docker info`, `docker compose config`, three more docker commands, `dpkg --audit`                  |
-| 0.15 | loading the role, and a process for each of nine tasks                                              |
-| 0.05 | what the modules themselves do                                                                      |
-
-Of adding a user to 1,000, reading the list takes 0.47 s before any task begins; beside an empty play that reads the
-same list, it is 2.10.
-
-What is left to gain is in fewer modules: three of them cost 0.75 s before they do anything.
-"""
-
 
 def table(figures: Figures) -> str:
     """The figures as a Markdown table."""
@@ -195,11 +173,15 @@ def main() -> None:
         machine("remove", MACHINE)
     print(f"\n{result}")
     if arguments.write:
-        (ROOT / "bench/RESULTS.md").write_text(
+        results = ROOT / "bench/RESULTS.md"
+        # What was found by hand, such as a profile, stays below the table.
+        _, heading, text = results.read_text(encoding="utf-8").partition("\n## ")
+        by_hand = heading + text
+        results.write_text(
             "# Measured\n\n"
             "`make bench` writes this file. Ratios are of medians; the stock image is a plain pip install of the same\n"
             "versions, with Node.js. Processor time and memory are taken when a server has become idle, memory\n"
-            f"without page cache.\n\n{result}{PROFILE}",
+            f"without page cache.\n\n{result}{by_hand}",
             encoding="utf-8",
         )
 
