@@ -115,15 +115,12 @@ def client_version() -> str:
     return (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0]
 
 
-def port_holder(project: str, address: str, port: int, running: bool) -> str:
+def port_holder(project: str, address: str, port: int) -> str:
     """'' when the port is free, 'ours' when the project's proxy publishes it, else the error's text."""
-    if running:
-        published = output(
-            "docker", "ps", "--filter", f"label=com.docker.compose.project={project}",
-            "--format", "{{.Ports}}",
-        )  # fmt: skip
-        if re.search(rf":{port}->", published or ""):
-            return "ours"
+    own = f"label=com.docker.compose.project={project}"
+    published = output("docker", "ps", "--filter", own, "--format", "{{.Ports}}")
+    if re.search(rf":{port}->", published or ""):
+        return "ours"
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -293,14 +290,12 @@ def main() -> None:
     with ThreadPoolExecutor() as pool:
         asked_engine = pool.submit(engine)
         asked_dpkg = pool.submit(dpkg_broken)
-        asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"], running=True)
+        asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
         known_images = images()
         try:
             project = project_state(wanted["project"], directory, known_images)
-        except (
-            EngineError,
-            OSError,
-        ):  # no engine or no docker: nothing to compare
+        except (EngineError, OSError):
+            # No engine or no docker: there is nothing to compare.
             project = {"settled": False, "found": [], "mend": False, "start": False}
     docker = asked_engine.result()
     module.exit_json(
