@@ -15,14 +15,7 @@ from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_tex
 from ansible.module_utils.jupyterhub_home_crypt import hash_password, verifies
 from ansible.module_utils.jupyterhub_home_engine import EngineError
 from ansible.module_utils.jupyterhub_home_homes import Homes
-from ansible.module_utils.jupyterhub_home_hub import (
-    DATABASE,
-    DATABASE_HELP,
-    HubError,
-    NotFoundError,
-    patiently,
-    request,
-)
+from ansible.module_utils.jupyterhub_home_hub import HubError, NotFoundError, patiently, request
 from ansible.module_utils.jupyterhub_home_record import Record, mark
 
 DOCUMENTATION = r"""
@@ -300,11 +293,8 @@ def main() -> None:
             kept = [name for name in sorted(gone) if homes.of(name)]
             notes += named(f"Their files are kept, in the volumes {homes.project}-user-NAME: {{}}", kept)
     except HubError as error:
-        text = str(error)
-        if DATABASE.search(text) and "Nothing of it was deleted" not in text:
-            text += f"\n{DATABASE_HELP.format(volume=module.params['project'] + '-data')}"
         module.fail_json(
-            msg=f"{module.params['url']}: {text}\nThe users' files are written, so logins are as declared; what the "
+            msg=f"{module.params['url']}: {error}\nThe users' files are written, so logins are as declared; what the "
             "hub knows beyond them is mended by the next run.",
             changed=changed,
         )

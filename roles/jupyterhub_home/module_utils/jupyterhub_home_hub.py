@@ -78,7 +78,8 @@ def condition(container: str) -> tuple[str, int]:
 def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answer:
     """What `ask` gives, asked again while it raises NoAnswerError, for so many seconds at most.
 
-    Raises HubError with the last lines of the hub's log, at once when its container keeps crashing or does not run.
+    Raises HubError with the last lines of the hub's log, at once when its container keeps crashing or does not run, or
+    with the hub's own message. Of a database that cannot be used, both say what that means.
     """
     end = time.monotonic() + seconds
     before, down = None, 0
@@ -98,11 +99,20 @@ def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answ
                 time.sleep(PAUSE)
                 continue
             raise HubError(f"the hub does not answer: {why}.\n{last_words(container)}") from error
+        except HubError as error:
+            if not DATABASE.search(str(error)):
+                raise
+            raise HubError(f"{error}\n{database_help(container)}") from error
+
+
+def database_help(container: str) -> str:
+    """What it means that the database of a hub's container cannot be used."""
+    return DATABASE_HELP.format(volume=container.removesuffix("-hub") + "-data")
 
 
 def last_words(container: str) -> str:
     """What the end of the hub's log says; of a database that cannot be used, what that means."""
     lines = docker("logs", "--tail", "30", container).splitlines()
     if wrong := [line.strip() for line in lines if DATABASE.search(line)]:
-        return f"{wrong[-1]}\n{DATABASE_HELP.format(volume=container.removesuffix('-hub') + '-data')}"
+        return f"{wrong[-1]}\n{database_help(container)}"
     return "\n".join(["Last lines of the hub's log:", *lines])
