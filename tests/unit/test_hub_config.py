@@ -1,4 +1,4 @@
-"""The hub's configuration without a hub: what the JSON files become, and who wins over whom."""
+"""The configuration of the hub and of a server without either: what the JSON files become, and who wins over whom."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ import reconcile
 from conftest import ROLE
 from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
+from jupyterhub.httpclient import JupyterHubHTTPClient
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -617,3 +618,20 @@ def test_a_server_is_asked_a_few_times_a_limit(watch: Culler, limit: int, every:
     for _ in range(4 * every // 15 + 1):
         assert watch.idle(busy, started=50000, later=15) is False
     assert watch.asked in (4, 5)
+
+
+# --- a user's server ------------------------------------------------------
+
+
+def test_a_server_keeps_no_connection_and_no_address_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither outlives a hub that went without a word."""
+    trait = JupyterHubHTTPClient.connector_options
+    monkeypatch.setattr(trait, "default_args", trait.default_args)  # to be put back
+    config = PyFileConfigLoader("jupyter_server_config.py", str(ROLE / "files/images/user")).load_config()
+    assert config.HubAuth.cache_max_age == 5
+
+    async def options() -> dict[str, Any]:
+        given: dict[str, Any] = JupyterHubHTTPClient().connector_options
+        return given
+
+    assert asyncio.run(options()) == {"force_close": True, "use_dns_cache": False}
