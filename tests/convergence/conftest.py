@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from machine import playbook
+from story import Story
 from testinfra.host import Host
 from world import World
 
@@ -42,3 +43,15 @@ def home(host: Host, run: Run) -> Iterator[World]:
     world = World(host)
     yield world
     world.stop_servers()
+
+
+@pytest.fixture(scope="module")
+def story(request: pytest.FixtureRequest, host: Host, run: Run) -> Iterator[Story]:
+    """The hub with the module's USERS, while alice's kernel counts all the time; at the end with the inventory's."""
+    done = run({"jupyterhub_home_users": request.module.USERS})
+    assert done.returncode == 0, done.stdout[-4000:]
+    story = Story(host, run, request.module.USERS)
+    story.start_counting("alice")
+    yield story
+    done = run({})
+    assert done.returncode == 0, done.stdout[-4000:]

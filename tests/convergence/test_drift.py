@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from client import LoginRefused
-from conftest import Run
 from machine import containers
 from story import Change, Story, changed_tasks
+from table import USERS
 from testinfra.host import Host
 
-ALL: list[dict[str, Any]] = [
-    {"name": "mia", "password": "mia-test-secret", "admin": True},
-    {"name": "alice", "password": "alice-test-secret"},
-    {"name": "bob", "password": "bob-test-secret"},
-]
 ROLE = "jupyterhub_home : "
-USERS = f"{ROLE}users | Make accounts, the hub and home volumes match the list"
+ACCOUNTS = f"{ROLE}users | Make accounts, the hub and home volumes match the list"
 IMAGES = f"{ROLE}images | Build or pull what is missing (minutes on the first run)"
 FILES = f"{ROLE}files | Write the compose project, the hub's settings and secrets"
 MEND = f"{ROLE}hub | Mend what Compose would not"
@@ -27,18 +20,6 @@ START = f"{ROLE}hub | Start what changed"
 P = "jupyterhub-home"
 FOLDER = f"/opt/{P}"
 VOLUMES = "/var/lib/docker/volumes"
-
-
-@pytest.fixture(scope="module")
-def story(host: Host, run: Run) -> Iterator[Story]:
-    """Alice's kernel counts all the time."""
-    done = run({"jupyterhub_home_users": ALL})
-    assert done.returncode == 0, done.stdout[-4000:]
-    story = Story(host, run, ALL)
-    story.start_counting("alice")
-    yield story
-    assert story.bystander
-    story.bystander.stop()
 
 
 def on(host: Host, *commands: str) -> str:
@@ -82,10 +63,7 @@ def test_paused_and_renamed(story: Story, host: Host) -> None:
     """The same containers go on, with every websocket."""
     ids = on(host, "docker ps --quiet --no-trunc")
     on(host, "docker pause {P}-hub {P}-proxy", "docker rename {P}-proxy elsewhere")
-    untouched = story.state
-    story.state = lambda: {}  # type: ignore[method-assign]  # which looks for containers by their names
     change = story.change()
-    story.state = untouched  # type: ignore[method-assign]
     assert change.tasks == [MEND]
     both_say(
         change,
@@ -114,15 +92,15 @@ def test_images_removed(story: Story, host: Host) -> None:
     used = [tag for tag in tags if "/hub:" in tag or "/user:" in tag]
     before = containers(host)
     on(host, f"docker rmi --force {' '.join(used)}")
-    done = story.run({"jupyterhub_home_users": ALL}, "site.yml", "--check")
+    done = story.run({"jupyterhub_home_users": USERS}, "site.yml", "--check")
     assert done.returncode == 0 and IMAGES in changed_tasks(done.stdout), done.stdout[-3000:]
     assert "Found: the container jupyterhub-home-hub ran on an image that was removed or replaced." in done.stdout
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0, done.stdout[-3000:]
     assert set(on(host, "docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{P}/*'").split()) == set(tags)
     after = containers(host)
     assert [after[name] for name in ("proxy", "user-alice")] == [before[name] for name in ("proxy", "user-alice")]
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0 and changed_tasks(done.stdout) == [], done.stdout[-3000:]
     story.reconnect()  # a build may take longer than a server waits for an answer to its pings
     story.still_counting()
@@ -194,7 +172,7 @@ def test_a_run_was_killed_while_it_moved_the_volume(story: Story, host: Host) ->
         f"rmdir {VOLUMES}/{{P}}-data-aside/_data && mv {VOLUMES}/{{P}}-data/_data {VOLUMES}/{{P}}-data-aside/_data",
         "docker volume rm {P}-data",
     )
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0, done.stdout[-3000:]
     assert "Found: a run had stopped while it moved the volume jupyterhub-home-data." in flat(done.stdout)
     assert of_the_hub(host) == before
@@ -227,7 +205,7 @@ def test_accounts_added_and_changed_by_hand(host: Host, story: Story) -> None:
     with pytest.raises(LoginRefused):
         story.client("eve")
     change = story.change()
-    assert change.tasks == [USERS]
+    assert change.tasks == [ACCOUNTS]
     both_say(change, "Found: users/passwd, users/shadow and users/users.json were edited.", "Accounts removed: eve")
     assert story.refuses("eve") and story.client("bob").get("/hub/admin").status_code == 403
 
@@ -268,5 +246,5 @@ def test_secrets_edited_and_removed(story: Story, host: Host) -> None:
 def test_a_change_by_variable_is_not_found(story: Story) -> None:
     change = story.change(memory_limit="1G")
     assert change.tasks == [FILES] and "Found:" not in change.output
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert changed_tasks(done.stdout) == [FILES] and "Found:" not in done.stdout

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from conftest import Run
 from machine import containers
 from story import Story, changed_tasks
+from table import USERS
 from testinfra.host import Host
 
-USERS: list[dict[str, Any]] = [
-    {"name": "mia", "password": "mia-test-secret", "admin": True},
-    {"name": "alice", "password": "alice-test-secret"},
-    {"name": "bob", "password": "bob-test-secret"},
-]
 FILES = "jupyterhub_home : files | Write the compose project, the hub's settings and secrets"
 START = "jupyterhub_home : hub | Start what changed"
-
-
-@pytest.fixture(scope="module")
-def story(host: Host, run: Run) -> Iterator[Story]:
-    """Alice's kernel counts all the time."""
-    done = run({"jupyterhub_home_users": USERS})
-    assert done.returncode == 0, done.stdout[-4000:]
-    story = Story(host, run, USERS)
-    story.start_counting("alice")
-    yield story
-    done = run({})
-    assert done.returncode == 0, done.stdout[-4000:]
 
 
 PHOTOS = {"source": "/srv/photos", "target": "/home/jovyan/photos", "read_only": True}

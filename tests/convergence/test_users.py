@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from client import HubClient, wait_until
-from conftest import Run
 from story import DATABASE, Story, gone
 from testinfra.host import Host
 
@@ -16,28 +15,16 @@ MIA = {"name": "mia", "password": "mia-test-secret", "admin": True}
 ALICE = {"name": "alice", "password": "alice-test-secret"}
 BOB = {"name": "bob", "password": "bob-test-secret", "groups": ["family", "children"]}
 ANNE = {"name": "anne.o", "password": "anne.o-test-secret", "admin": True, "groups": ["family"]}
-ALL: list[dict[str, Any]] = [MIA, ALICE, BOB, ANNE]
+USERS: list[dict[str, Any]] = [MIA, ALICE, BOB, ANNE]
 # What the hub takes without a restart must not even touch these.
 USERS_TASK = "jupyterhub_home : users | Make accounts, the hub and home volumes match the list"
-
-
-@pytest.fixture(scope="module")
-def story(host: Host, run: Run) -> Iterator[Story]:
-    """Alice's kernel counts all the time; at the end the scenario's own users are back."""
-    done = run({"jupyterhub_home_users": ALL})
-    assert done.returncode == 0, done.stdout[-4000:]
-    story = Story(host, run, ALL)
-    story.start_counting("alice")
-    yield story
-    done = run({})
-    assert done.returncode == 0, done.stdout[-4000:]
 
 
 @pytest.fixture(autouse=True)
 def _everybody_back(story: Story) -> Iterator[None]:
     """Each test begins and ends with the same users."""
     yield
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -62,7 +49,7 @@ def accepted(story: Story, token: str) -> bool:
 
 def test_everybody_is_known_before_the_first_login(story: Story) -> None:
     assert story.rows() == {
-        u["name"]: {"admin": u.get("admin", False), "groups": set(u.get("groups", []))} for u in ALL
+        u["name"]: {"admin": u.get("admin", False), "groups": set(u.get("groups", []))} for u in USERS
     }
 
 
@@ -90,7 +77,7 @@ def test_a_user_taken_out_is_gone_and_the_files_stay(story: Story, host: Host, w
     assert {n: h for n, h in hashes.items() if n != "bob"} == shadow(host), "somebody else's hash changed"
 
     # Back again: the files are there, the old sessions and tokens are not.
-    story.change(users=ALL)
+    story.change(users=USERS)
     assert gone(bob) and not accepted(story, token)
     bob = story.serve("bob")
     assert bob.load("kept.txt") == "of bob\n"
@@ -163,7 +150,7 @@ def test_every_kind_of_hash(story: Story) -> None:
         for name, prefix in {"yes": r"\$y\$", "six": r"\$6\$", "five": r"\$5\$", "bee": r"\$2b\$"}.items()
     }
     assert [text[:3] for text in made.values()] == ["$y$", "$6$", "$5$", "$2b"]
-    change = story.change(users=[*ALL, *({"name": name, "password_hash": text} for name, text in made.items())])
+    change = story.change(users=[*USERS, *({"name": name, "password_hash": text} for name, text in made.items())])
     assert change.tasks == [USERS_TASK]
     for name in made:
         story.client(name, "correct horse")
@@ -269,6 +256,6 @@ def test_a_database_that_is_damaged(story: Story, host: Host) -> None:
         assert host.check_output(f"sha256sum {DATABASE}") == damaged
     finally:
         host.check_output(f"docker stop jupyterhub-home-hub && cp --archive /root/copy.sqlite {DATABASE}")
-    done = story.run({"jupyterhub_home_users": ALL})
+    done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0 and "jupyterhub-home-hub was exited" in done.stdout, done.stdout[-3000:]
     story.client("bob")

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import jupyterhub_home_lease as lease
+import jupyterhub_home_report
 import jupyterhub_home_validate as validate
 import pytest
 from jupyterhub_home_validate import Report
 
 KIM = {"id": "kim", "by": "kim@laptop"}
 LEE = {"id": "lee", "by": "lee@desk"}
+PATH = lease.PATH
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +36,11 @@ def test_the_second_run_learns_of_the_first(path: Path) -> None:
     assert (holder["by"], holder["path"]) == ("kim@laptop", str(path))
     assert 0 <= holder["age"] < 60
     assert lease.take(KIM) == {}, "a run's own lease is no hindrance"
+
+
+def test_the_end_of_a_run_gives_back_what_its_begin_took() -> None:
+    """The path stands twice: an action plugin cannot load the role's module_utils."""
+    assert str(PATH) == jupyterhub_home_report.LEASE
 
 
 def test_only_the_holder_releases(path: Path) -> None:
