@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh STAGE...: runs test stages in turn, prints how long each took, and fails when one failed.
-# Stages: lint, unit, input, bench, or the name of a molecule scenario.
+# run.sh STAGE... [-- STAGE...]: runs test stages in turn, prints how long each took, and fails when one failed.
+# Stages: lint, unit, input, bench, or the name of a molecule scenario. Those behind -- run beside the others: most of
+# the time goes to waiting. What they print comes at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -13,7 +14,9 @@ state=$(mktemp -d)
 export PY_COLORS=0 ANSIBLE_FORCE_COLOR=0 ANSIBLE_NOCOLOR=1
 
 engine=
+beside=
 finish() {
+    if [ -n "$beside" ]; then kill -- "-$beside" 2>/dev/null; fi # interrupted
     rm -rf "$state"
     if [ -n "$engine" ]; then
         tests/machine/machine.sh clean # what an interrupted scenario left, and the stores of images
@@ -21,14 +24,7 @@ finish() {
     fi
 }
 trap finish EXIT
-
-# Installs and starts what the stages with machines need, once.
-need_engine() {
-    if [ -z "$engine" ]; then
-        engine=started
-        tests/engine.sh packages && tests/engine.sh start
-    fi
-}
+trap "exit 143" TERM HUP # bash alone would skip the line above
 
 # Linters miss deprecation warnings, so running code must not print one.
 without_deprecations() {
@@ -49,25 +45,46 @@ stage() {
         lint) tests/lint.sh ;;
         unit) without_deprecations python -m pytest tests/unit ;;
         input) without_deprecations python -m pytest tests/input ;;
-        bench) need_engine && python bench/bench.py --write ;;
+        bench) python bench/bench.py --write ;;
         *)
-            need_engine && MOLECULE_EPHEMERAL_DIRECTORY=$state/$1 \
+            MOLECULE_EPHEMERAL_DIRECTORY=$state/$1 \
                 without_deprecations molecule test --no-command-borders --scenario-name "$1"
             ;;
     esac
 }
 
-failed=()
-report=
-for name in "$@"; do
-    printf '\n=== %s\n' "$name"
-    before=$SECONDS
-    outcome=passed
-    stage "$name" || { outcome=FAILED && failed+=("$name"); }
-    report+=$(printf '%-12s %-7s %4d s' "$name" "$outcome" $((SECONDS - before)))$'\n'
-done
-printf '\n=== stages\n%s%-12s %-7s %4d s\n' "$report" all "" "$SECONDS"
-if [ ${#failed[@]} -gt 0 ]; then
-    printf 'Failed: %s\n' "${failed[*]}"
-    exit 1
+# Runs stages in turn; a line about each goes into the report.
+lane() {
+    local name before outcome
+    for name in "$@"; do
+        printf '\n=== %s\n' "$name"
+        before=$SECONDS
+        outcome=passed
+        stage "$name" || outcome=FAILED
+        printf '%-12s %-7s %4d s\n' "$name" "$outcome" $((SECONDS - before)) >>"$state/report"
+    done
+}
+
+if printf '%s\n' "$@" | grep -qvxE -e '--|lint|unit|input'; then
+    engine=started
+    tests/engine.sh packages && tests/engine.sh start || exit 1
 fi
+first=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    first+=("$1")
+    shift
+done
+if [ $# -gt 1 ]; then
+    set -m # a process group of its own, to be ended as one
+    lane "${@:2}" >"$state/beside" 2>&1 &
+    beside=$!
+    set +m
+fi
+lane "${first[@]}"
+if [ -n "$beside" ]; then
+    wait "$beside"
+    beside=
+    cat "$state/beside"
+fi
+printf '\n=== stages\n%s\n%-12s %-7s %4d s\n' "$(cat "$state/report")" all "" "$SECONDS"
+if grep -q FAILED "$state/report"; then exit 1; fi
