@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +177,7 @@ def test_bare_text_belongs_to_root() -> None:
 
 
 def drift(root: Path) -> dict[str, Any]:
-    """A role's folder as a run left it, and what the run was given."""
+    """What a run is given, for a role's folder that somebody changes then."""
     return {
         "root": str(root),
         "files": {
@@ -276,6 +278,7 @@ def test_a_killed_run_is_nobody_elses_change(
     run_module(files, arguments)
     arguments["files"]["images/a"] = wish("new\n")
     arguments["files"]["images/b"] = wish("b\n")
+    arguments["wish"] = "second"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
         def killed(path: Path, *_: Any, **__: Any) -> None:
@@ -283,13 +286,72 @@ def test_a_killed_run_is_nobody_elses_change(
 
         patch.setattr(files, "replace_file", killed)
         run_module(files, arguments)
+    assert intact(root) == ""
     done = run_module(files, arguments)
     assert (done["changed"], done["found"]) == (True, [])
     (root / "images/b").unlink()
     assert run_module(files, arguments)["found"] == ["images/b was gone."]
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", '{"compose.yml": 1}'])
+def intact(root: Path) -> str:
+    """What the probe tells of the folder."""
+    return record.Record(root).intact(["hub", "images"])
+
+
+EDITS: dict[str, Callable[[Path], object]] = {
+    "edited": lambda root: (root / "images/a").write_text("by hand\n"),
+    "token": lambda root: (root / "hub/edition").write_text("0" * 16 + "\n"),
+    "gone": lambda root: (root / "hub/hub.json").unlink(),
+    "mode": lambda root: (root / "hub/hub.json").chmod(0o666),
+    "folder": lambda root: (root / "hub").chmod(0o777),
+    "stray": lambda root: (root / "hub/stray").write_text(""),
+    "link": lambda root: (root / "images/b").symlink_to("nowhere"),
+    "record": lambda root: (root / "written.json").unlink(),
+    "all": lambda root: shutil.rmtree(root),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_a_wish_is_known_while_everything_is_as_it_was_left(
+    root: Path, run_module: RunModule, edit: Callable[[Path], object]
+) -> None:
+    arguments = drift(root) | {"wish": "first"}
+    run_module(files, arguments, check=True)
+    assert intact(root) == ""
+    run_module(files, arguments)
+    assert intact(root) == "first"
+    edit(root)
+    assert intact(root) == ""
+    run_module(files, arguments)
+    assert intact(root) == "first"
+
+
+def test_another_wish_takes_the_place_of_the_first(root: Path, run_module: RunModule) -> None:
+    arguments = drift(root) | {"wish": "first"}
+    run_module(files, arguments)
+    run_module(files, arguments | {"wish": "second"})
+    assert intact(root) == "second", "even where it comes to the same files"
+    # The images' contexts alone are written before the rest.
+    contexts: dict[str, Any] = {"root": str(root), "files": {"images/a": wish("a\n")}, "exact": ["images"]}
+    run_module(files, contexts)
+    assert intact(root) == "second"
+    contexts["files"]["images/a"] = wish("new\n")
+    run_module(files, contexts)
+    assert intact(root) == "", "a run that is killed here has not written the rest"
+
+
+def test_accounts_are_no_part_of_the_wish(root: Path, run_module: RunModule) -> None:
+    run_module(files, drift(root) | {"wish": "first"})
+    (root / "users").mkdir(mode=0o755)
+    (root / "users/shadow").write_text("x")
+    kept = record.Record(root)
+    marks = {"users/shadow": record.mark_of(root / "users/shadow")}
+    kept.begin(marks)
+    kept.end(marks)
+    assert intact(root) == "first"
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"wish": "", "files": {"compose.yml": 1}}'])
 def test_without_its_record_nothing_is_found_and_all_repaired(root: Path, run_module: RunModule, text: str) -> None:
     arguments = drift(root)
     run_module(files, arguments)

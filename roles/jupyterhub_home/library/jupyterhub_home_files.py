@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
-from ansible.module_utils.jupyterhub_home_record import Record, mark
+from ansible.module_utils.jupyterhub_home_record import Record, mark, needed_folders, strays
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_files
@@ -42,6 +42,10 @@ options:
     elements: str
     default: []
     description: Folders below the root from which every file that is not named is removed.
+  wish:
+    type: str
+    default: ""
+    description: A digest of everything above. It is noted when all is written, for jupyterhub_home_probe to give.
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -66,27 +70,11 @@ def specification(value: Any) -> dict[str, Any]:
     }
 
 
-def needed_folders(root: Path, paths: list[str]) -> list[Path]:
-    """The root and every folder between it and a path, outermost first."""
-    inner = {parent for path in paths for parent in Path(path).parents if parent != Path()}
-    return [root, *(root / folder for folder in sorted(inner, key=lambda p: len(p.parts)))]
-
-
 def shown(text: str) -> str:
     """A text as the diff shows it: a lock file's thousands of lines would bury the rest."""
     lines = text.count("\n")
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return text if lines <= 300 else f"({lines} lines, sha256 {digest}...)\n"
-
-
-def strays(root: Path, exact: list[str], named: set[Path]) -> list[Path]:
-    """Files below the exact folders that nobody asked for."""
-    return [
-        path
-        for folder in exact
-        for path in sorted((root / folder).rglob("*"))
-        if (path.is_symlink() or not path.is_dir()) and path not in named
-    ]
 
 
 def main() -> None:
@@ -97,6 +85,7 @@ def main() -> None:
             "secrets": {"type": "str", "default": "{}", "no_log": True},
             "show_secrets": {"type": "bool", "default": False, "no_log": False},
             "exact": {"type": "list", "elements": "str", "default": []},
+            "wish": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -155,7 +144,7 @@ def main() -> None:
             replace_file(root / path, texts[path], **places[path])
         for stray in foreign:
             stray.unlink()
-        record.end(marks, names)
+        record.end(marks, names, module.params["wish"] or ("" if paths else record.wish))
     module.exit_json(changed=bool(paths), paths=paths, restored=restored, found=found, diff=diffs)
 
 

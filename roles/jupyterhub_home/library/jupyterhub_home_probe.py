@@ -60,10 +60,9 @@ SOCKET = "/var/run/docker.sock"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
 
-# All that the role writes into its folder.
-OWN_ENTRIES = frozenset(
-    {"compose.yml", ".compose.yml.new", "hub", "images", "secrets", "users", "written.json", ".written.json.new"}
-)
+# All that the role writes into its folder; the first is what the files module keeps exactly.
+OWN_FOLDERS = ["hub", "images", "secrets"]
+OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
 
 
 def output(*command: str) -> str | None:
@@ -312,6 +311,7 @@ def main() -> None:
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),
             "directory": directory_problem(directory, wanted["project"]),
+            "written": Record(directory).intact(OWN_FOLDERS),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),

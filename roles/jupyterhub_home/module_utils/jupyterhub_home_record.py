@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ansible.module_utils.jupyterhub_home_atomic import present_text, replace_file
+from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
 
 NAME = "written.json"
 ABSENT = "absent"
@@ -28,21 +28,49 @@ def mark_of(path: Path) -> str:
     return mark(text, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
 
 
+def needed_folders(root: Path, paths: list[str]) -> list[Path]:
+    """The root and every folder between it and a path, outermost first."""
+    inner = {parent for path in paths for parent in Path(path).parents if parent != Path()}
+    return [root, *(root / folder for folder in sorted(inner, key=lambda p: len(p.parts)))]
+
+
+def strays(root: Path, exact: list[str], named: set[Path]) -> list[Path]:
+    """Files below the exact folders that nobody asked for."""
+    return [
+        path
+        for folder in exact
+        for path in sorted((root / folder).rglob("*"))
+        if (path.is_symlink() or not path.is_dir()) and path not in named
+    ]
+
+
 class Record:
     """Marks of the files below a folder as the role wrote them, in a file there; empty before the first run.
 
-    While files are written, each has two: what it was and what it becomes. A killed run leaves either.
+    While files are written, each has two: what it was and what it becomes. A killed run leaves either. The wish is a
+    digest of all that was asked for when they were written.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.marks: dict[str, list[str]] = {}
+        self.wish = ""
         try:
             kept = json.loads((root / NAME).read_text(encoding="utf-8"))
-            self.marks = {str(path): [str(one) for one in marks] for path, marks in kept.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
+            self.marks = {str(path): [str(one) for one in marks] for path, marks in kept["files"].items()}
+            self.wish = str(kept["wish"])
+        except (OSError, ValueError, AttributeError, KeyError, TypeError):
             pass  # nobody can tell any more who changed what, and every file is looked at all the same
         self.before = {path: list(marks) for path, marks in self.marks.items()}
+
+    def intact(self, exact: list[str]) -> str:
+        """The wish, if every file and folder is as it was left then and the exact folders hold no other; else ''."""
+        whole = (
+            all(marks == [mark_of(self.root / path)] for path, marks in self.before.items())
+            and not any(make_folder(path, pretend=True) for path in needed_folders(self.root, list(self.before)))
+            and not strays(self.root, exact, {self.root / path for path in self.before})
+        )
+        return self.wish if whole else ""
 
     def how_strange(self, path: str) -> str:
         """How a file below the root differs from what the role left there, in a word or two; '' if it does not."""
@@ -76,22 +104,22 @@ class Record:
         for path, new in wanted.items():
             now = mark_of(self.root / path)
             self.marks[path] = [new] if now == new else [new, now]
-        self.save()
+        self.save(self.wish)
 
-    def end(self, wanted: dict[str, str], removed: list[str] | None = None) -> None:
-        """After they are written, and others removed."""
+    def end(self, wanted: dict[str, str], removed: list[str] | None = None, wish: str | None = None) -> None:
+        """After they are written, and others removed, for another wish."""
         self.marks |= {path: [new] for path, new in wanted.items()}
         for path in removed or []:
             self.marks.pop(path, None)
-        self.save()
+        self.save(self.wish if wish is None else wish)
 
-    def save(self) -> None:
+    def save(self, wish: str) -> None:
         """Write what differs from the file; it says nothing of how the machine is set up, and so is no change."""
-        if self.marks != self.before:
-            text = json.dumps(self.marks, indent=1, sort_keys=True) + "\n"
+        if (self.marks, wish) != (self.before, self.wish):
+            text = json.dumps({"wish": wish, "files": self.marks}, indent=1, sort_keys=True) + "\n"
             stat = self.root.stat()
             replace_file(self.root / NAME, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
-            self.before = {path: list(marks) for path, marks in self.marks.items()}
+            self.before, self.wish = {path: list(marks) for path, marks in self.marks.items()}, wish
 
 
 def listed(names: list[str]) -> str:
