@@ -203,6 +203,7 @@ class Project:
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.folder = folder
+        (folder / "compose.yml").write_text("name: home\n")
         self.hashes = {"hub": "aaa", "proxy": "bbb"}
         self.things: dict[str, dict[str, Any]] = {
             "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users"), "Containers": {}},
@@ -235,20 +236,23 @@ class Project:
         (here / "things").write_text(json.dumps(list(self.things.values())))
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
-        self.state = probe.project_state("home", self.folder, self.known)
+        self.state = probe.project_state("home", self.folder, self.known, lambda: "2.26.1")
         return self.state["settled"], self.state["found"]
 
 
 @pytest.fixture
-def project(program: Program, tmp_path: Path) -> Project:
+def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(probe, "HASHES", f"{tmp_path}/{{}}.hashes")
+    monkeypatch.setattr(probe.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(probe, "replace_file", lambda path, text, mode, owner, group: path.write_text(text))
     return Project(program, tmp_path)
 
 
 def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
-        f"compose -f {project.folder}/compose.yml config --hash *",
         "inspect home-hub home-proxy home home-data home-data-aside",
+        f"compose -f {project.folder}/compose.yml config --hash *",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
     ]
     # Which compose would do nothing about, for Docker starts it again.
@@ -263,7 +267,7 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
     project.hashes, project.things = {}, {}
     assert project.look() == (False, [])
     program("docker", "exit 1")
-    assert probe.project_state("home", project.folder, {}) == NOTHING
+    assert probe.project_state("home", project.folder, {}, lambda: None) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -363,6 +367,32 @@ def test_labels_of_somebody_else(project: Project, name: str, what: str, labels:
 def test_another_compose_file_is_another_hash(project: Project) -> None:
     project.hashes = {"hub": "ccc", "proxy": "bbb"}
     assert project.look() == (False, ["the container home-hub was made with other settings."])
+
+
+def test_compose_is_asked_once_about_a_file(project: Project) -> None:
+    asked = f"compose -f {project.folder}/compose.yml config --hash *"
+
+    def times() -> int:
+        return project.calls.read_text().splitlines().count(asked)
+
+    for _ in range(3):
+        assert project.look() == (True, [])
+    assert times() == 1
+    with (project.folder / "compose.yml").open("a") as file:
+        file.write("# another\n")
+    project.look()
+    assert times() == 2
+    probe.project_state("home", project.folder, project.known, lambda: "2.40.0")
+    assert times() == 3
+    probe.project_state("home", project.folder, project.known, lambda: None)
+    probe.project_state("home", project.folder, project.known, lambda: None)
+    assert times() == 5, "which Compose that is cannot be told"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"about": 1}', "no json"])
+def test_what_is_remembered_may_be_broken(project: Project, text: str) -> None:
+    (project.folder / "home.hashes").write_text(text)
+    assert project.look() == (True, [])
 
 
 def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_path: Path) -> None:
