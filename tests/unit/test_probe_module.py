@@ -252,8 +252,8 @@ def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
         "inspect home-hub home-proxy home home-data home-data-aside",
-        f"compose -f {project.folder}/compose.yml config --hash *",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
+        f"compose -f {project.folder}/compose.yml config --hash *",
     ]
     # Which compose would do nothing about, for Docker starts it again.
     project.things["home-hub"]["State"]["Status"] = "restarting"

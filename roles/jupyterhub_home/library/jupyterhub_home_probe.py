@@ -176,6 +176,7 @@ def project_state(
     data = f"{project}-data"
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
     things = inspect(*names.values(), project, data, f"{data}-aside")
+    outside = unattached(project, things.get(project))
     hashes = config_hashes(project, directory, compose_version())
     edited = bool(Record(directory).how_strange("compose.yml"))
     before_first_run = not hashes and not edited
@@ -192,7 +193,7 @@ def project_state(
             for_mend.append(f"the network {project} was gone.")
         elif not labelled(network, compose_labels(project, "network", "users")):
             for_mend.append(f"the network {project} had other labels.")
-        for_mend += [f"the server {name} was not in the network." for name in unattached(project, network)]
+        for_mend += [f"the server {name} was not in the network." for name in outside]
         for service, name in names.items():
             if name not in things:
                 renamed = other_name(project, service)
