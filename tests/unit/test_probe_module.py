@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import jupyterhub_home_probe as probe
 import pytest
 from conftest import Program, RunModule
-from jupyterhub_home_engine import EngineError
 from jupyterhub_home_record import Record, mark_of
 
 DOCKER_13 = {
@@ -268,7 +267,9 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
     project.hashes, project.things = {}, {}
     assert project.look() == (False, [])
     program("docker", "exit 1")
-    with pytest.raises(EngineError):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
+    with pytest.raises(
+        probe.EngineError
+    ):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
         probe.project_state("home", project.folder, {}, lambda: None)
 
 
