@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import jupyterhub_home_probe as probe
 import pytest
+from ansible.module_utils.jupyterhub_home_engine import EngineError
 from conftest import Program, RunModule
 from jupyterhub_home_record import Record, mark_of
 
@@ -243,7 +244,7 @@ class Project:
 @pytest.fixture
 def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setattr(probe, "HASHES", f"{tmp_path}/{{}}.hashes")
-    monkeypatch.setattr(probe.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(probe, "replace_file", lambda path, text, mode, owner, group: path.write_text(text))
     return Project(program, tmp_path)
 
@@ -267,9 +268,7 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
     project.hashes, project.things = {}, {}
     assert project.look() == (False, [])
     program("docker", "exit 1")
-    with pytest.raises(
-        probe.EngineError
-    ):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
+    with pytest.raises(EngineError):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
         probe.project_state("home", project.folder, {}, lambda: None)
 
 
