@@ -235,6 +235,21 @@ def test_files_edited(story: Story, host: Host) -> None:
     assert "by hand" not in story.client("bob").get("/hub/home").text
 
 
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_compose_file_edited_and_applied(story: Story, host: Host, taken_back: bool) -> None:
+    compose = "docker compose --file {FOLDER}/compose.yml up --detach --no-build --pull never --quiet-pull hub"
+    on(
+        host,
+        "cp --archive {FOLDER}/compose.yml /root/compose.yml",
+        "sed -i 's/max-size: 10m/max-size: 11m/' {FOLDER}/compose.yml",
+        compose,
+        *(["cp --archive /root/compose.yml {FOLDER}/compose.yml"] if taken_back else []),
+    )
+    change = story.change(restarts={"hub"})
+    assert change.tasks == ([] if taken_back else [FILES]) + [START]
+    both_say(change, "Found: the container jupyterhub-home-hub was made with other settings.")
+
+
 def test_secrets_edited_and_removed(story: Story, host: Host) -> None:
     on(host, "echo easy >{FOLDER}/secrets/proxy-token", "rm {FOLDER}/hub/users-token")
     change = story.change(restarts={"hub", "proxy"}, cuts=True)

@@ -14,7 +14,7 @@ import jupyterhub_home_probe as probe
 import pytest
 from ansible.module_utils.jupyterhub_home_engine import EngineError
 from conftest import Program, RunModule
-from jupyterhub_home_record import Record, mark_of
+from jupyterhub_home_record import Record, mark, mark_of
 
 DOCKER_13 = {
     "ServerVersion": "26.1.5+dfsg1",
@@ -330,6 +330,23 @@ def test_against_an_edited_compose_file_nothing_is_compared(project: Project, ed
     assert project.look() == (False, [])
     del project.things["home-hub"]
     assert project.look() == (False, ["the container home-hub was gone."])
+
+
+def test_what_was_made_from_an_edited_compose_file(project: Project) -> None:
+    """Somebody edited the file and ran `docker compose up`, and perhaps took the edit back since."""
+    path = project.folder / "compose.yml"
+    Record(project.folder).end({path.name: mark_of(path)})
+    assert project.look() == (True, [])
+    project.things["home-hub"]["Config"]["Labels"]["com.docker.compose.config-hash"] = "ccc"
+    found = ["the container home-hub was made with other settings."]
+    assert project.look() == (False, found)
+    path.write_text("name: home\n# by hand\n")
+    project.hashes["hub"] = "ccc"  # as Compose says of the edited file
+    for _ in range(2):
+        assert (*project.look(), project.state["start"]) == (False, found, True)
+    # The role has written another file since Compose was asked, so that nothing is known of the one that was edited.
+    Record(project.folder).end({path.name: mark("name: home\n# another\n", 0o644, os.getuid(), os.getgid())})
+    assert project.look() == (False, [])
 
 
 def test_a_volume_that_is_elsewhere_has_its_own_labels(project: Project) -> None:

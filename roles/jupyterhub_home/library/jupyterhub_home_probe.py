@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -27,7 +26,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     unattached,
 )
 from ansible.module_utils.jupyterhub_home_lease import release, take
-from ansible.module_utils.jupyterhub_home_record import Record
+from ansible.module_utils.jupyterhub_home_record import Record, mark_of
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_probe
@@ -142,26 +141,28 @@ def images() -> dict[str, str]:
     return {name: line.split()[2] for line in lines for name in line.split()[:2] if "<none>" not in name}
 
 
-def config_hashes(project: str, directory: Path, version: str | None) -> dict[str, str]:
+def config_hashes(project: str, directory: Path, version: str | None, edited: bool) -> dict[str, str]:
     """What Compose of this version labels each service's container with; empty where it cannot tell.
 
-    It takes a tenth of a second to say so, and is asked again only of another compose.yml.
+    edited: somebody else changed compose.yml; then this is of the file as it was left. Compose takes a tenth of a
+    second, and is asked once about a file.
     """
     file, kept = directory / "compose.yml", Path(HASHES.format(project))
+    now = mark_of(file) if not edited else Record(directory).before[file.name][0]
+    about = f"{version} {now.split()[0]}"
     try:
-        about = f"{version} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-    except OSError:
-        return {}
-    try:
-        known: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
-        if known.pop("about") == about:
-            return known
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        if known["about"] == about:
+            hashes: dict[str, str] = known["hashes"]
+            return hashes
+    except (OSError, ValueError, KeyError, TypeError):
         pass  # not there yet, or of no use
+    if edited or not file.exists():
+        return {}
     listed = output("docker", "compose", "-f", str(file), "config", "--hash", "*") or ""
     hashes = dict(line.split() for line in listed.splitlines())
     if hashes and version and os.geteuid() == 0:
-        replace_file(kept, json.dumps({**hashes, "about": about}), mode=0o600, owner=0, group=0)
+        replace_file(kept, json.dumps({"about": about, "hashes": hashes}), mode=0o600, owner=0, group=0)
     return hashes
 
 
@@ -177,8 +178,8 @@ def project_state(
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
     things = inspect(*names.values(), project, data, f"{data}-aside")
     outside = unattached(project, things.get(project))
-    hashes = config_hashes(project, directory, compose_version())
     edited = bool(Record(directory).how_strange("compose.yml"))
+    hashes = config_hashes(project, directory, compose_version(), edited)
     before_first_run = not hashes and not edited
     for_compose, for_mend = [], []
     if f"{data}-aside" in things:
@@ -200,9 +201,8 @@ def project_state(
                 gone = f"the container {name} was {f'renamed to {renamed}' if renamed else 'gone'}."
                 (for_mend if renamed else for_compose).append(gone)
                 continue
-            config_hash = None if edited else hashes.get(service)
             mended = {"was paused", "was not in its network"}
-            for what in strangeness(things[name], config_hash, network, known_images):
+            for what in strangeness(things[name], hashes.get(service), network, known_images):
                 (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
     found = for_mend + for_compose
     return {
