@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import jupyterhub_home_probe as probe
 import pytest
+import yaml
 from ansible.module_utils.jupyterhub_home_engine import EngineError
-from conftest import Program, RunModule
+from conftest import ROLE, Program, RunModule
 from jupyterhub_home_record import Record, mark, mark_of
 
 DOCKER_13 = {
@@ -237,7 +238,7 @@ class Project:
         (here / "things").write_text(json.dumps(list(self.things.values())))
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
-        self.state = probe.project_state("home", self.folder, self.known, lambda: "2.26.1")
+        self.state = probe.project_state("home", Record(self.folder), self.known, lambda: "2.26.1")
         return self.state["settled"], self.state["found"]
 
 
@@ -269,7 +270,7 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
     assert project.look() == (False, [])
     program("docker", "exit 1")
     with pytest.raises(EngineError):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
-        probe.project_state("home", project.folder, {}, lambda: None)
+        probe.project_state("home", Record(project.folder), {}, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -401,10 +402,10 @@ def test_compose_is_asked_once_about_a_file(project: Project) -> None:
         file.write("# another\n")
     project.look()
     assert times() == 2
-    probe.project_state("home", project.folder, project.known, lambda: "2.40.0")
+    probe.project_state("home", Record(project.folder), project.known, lambda: "2.40.0")
     assert times() == 3
-    probe.project_state("home", project.folder, project.known, lambda: None)
-    probe.project_state("home", project.folder, project.known, lambda: None)
+    probe.project_state("home", Record(project.folder), project.known, lambda: None)
+    probe.project_state("home", Record(project.folder), project.known, lambda: None)
     assert times() == 5, "which Compose that is cannot be told"
 
 
@@ -449,6 +450,12 @@ def test_a_machine_without_an_engine_is_looked_at_too(
     answer = run_module(probe, {**wanted, "sources": [], "ca_bundle": "/no/bundle"})
     assert answer["machine"]["docker"]["version"] is None
     assert answer["machine"]["project"] == NOTHING
+
+
+def test_no_stray_is_overlooked() -> None:
+    """Whatever the last task keeps exactly, the look compares."""
+    (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
+    assert task["jupyterhub_home_files"]["exact"] == probe.OWN_FOLDERS
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:

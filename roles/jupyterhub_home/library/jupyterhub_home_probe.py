@@ -64,7 +64,7 @@ HASHES = "/run/jupyterhub-home-{}.hashes"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
 
-# All that the role writes into its folder; the first is what the files module keeps exactly.
+# All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
 OWN_FOLDERS = ["hub", "images", "secrets"]
 OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
 
@@ -141,15 +141,15 @@ def images() -> dict[str, str]:
     return {name: line.split()[2] for line in lines for name in line.split()[:2] if "<none>" not in name}
 
 
-def config_hashes(project: str, directory: Path, version: str | None, edited: bool) -> dict[str, str]:
+def config_hashes(project: str, record: Record, version: str | None, edited: bool) -> dict[str, str]:
     """What Compose of this version labels each service's container with; empty where it cannot tell.
 
     edited: somebody else changed compose.yml; then this is of the file as it was left. Compose takes a tenth of a
     second, and is asked once about a file.
     """
-    file, kept = directory / "compose.yml", Path(HASHES.format(project))
-    now = mark_of(file) if not edited else Record(directory).before[file.name][0]
-    about = f"{version} {now.split()[0]}"
+    file, kept = record.root / "compose.yml", Path(HASHES.format(project))
+    left = record.before[file.name][0] if edited else mark_of(file)
+    about = f"{version} {left.split()[0]}"
     try:
         known = json.loads(kept.read_text(encoding="utf-8"))
         if known["about"] == about:
@@ -167,7 +167,7 @@ def config_hashes(project: str, directory: Path, version: str | None, edited: bo
 
 
 def project_state(
-    project: str, directory: Path, known_images: dict[str, str], compose_version: Callable[[], str | None]
+    project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None]
 ) -> dict[str, Any]:
     """What somebody else changed about hub, proxy and what they need, against compose.yml.
 
@@ -178,8 +178,8 @@ def project_state(
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
     things = inspect(*names.values(), project, data, f"{data}-aside")
     outside = unattached(project, things.get(project))
-    edited = bool(Record(directory).how_strange("compose.yml"))
-    hashes = config_hashes(project, directory, compose_version(), edited)
+    edited = bool(record.how_strange("compose.yml"))
+    hashes = config_hashes(project, record, compose_version(), edited)
     before_first_run = not hashes and not edited
     for_compose, for_mend = [], []
     if f"{data}-aside" in things:
@@ -315,6 +315,7 @@ def main() -> None:
         release(wanted["release"])
     holder = take(wanted["run"], wanted["ended"]) if root and wanted["run"] else {}
     directory = Path(wanted["directory"])
+    record = Record(directory)
     # Most of the time goes to programs that are waited for.
     with ThreadPoolExecutor() as pool:
         asked_engine = pool.submit(engine)
@@ -322,9 +323,7 @@ def main() -> None:
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
         known_images = images()
         try:
-            project = project_state(
-                wanted["project"], directory, known_images, lambda: asked_engine.result()["compose"]
-            )
+            project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             # No engine or no docker: there is nothing to compare.
             project = {"settled": False, "found": [], "mend": False, "start": False}
@@ -343,7 +342,7 @@ def main() -> None:
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),
             "directory": directory_problem(directory, wanted["project"]),
-            "written": Record(directory).intact(OWN_FOLDERS),
+            "written": record.intact(OWN_FOLDERS),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
