@@ -29,8 +29,8 @@ class LoginRefused(HubError):
     """The hub answered a login with its form again; the text is what it shows above it."""
 
 
-def wait_until(condition: Callable[[], object], what: str, *, timeout: float = 60) -> float:
-    """Call until the result is true; the seconds that took, or HubError after so many.
+def wait_until(condition: Callable[[], object], what: str, *, timeout: float = 60, pause: float = 0.1) -> float:
+    """Call until the result is true, with a pause between; the seconds that took, or HubError after so many.
 
     Errors of the network count as "not yet": the other side may just be restarting.
     """
@@ -44,7 +44,7 @@ def wait_until(condition: Callable[[], object], what: str, *, timeout: float = 6
             last = repr(error)
         if time.monotonic() - begin > timeout:
             raise HubError(f"{what}: not within {timeout} s; last error: {last}")
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 class HubClient:
