@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # not there for a configuration 
 
 import jupyterhub_home
 
+# Whoever loads this file has put get_config there.
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 
 try:
