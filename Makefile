@@ -10,7 +10,7 @@ TEST_VENV := $(CACHE)/venv-$(shell sha256sum requirements/test.txt | cut -c1-12)
 ARGS ?=
 
 help: ## List the targets
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z][a-z%-]*):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 hub: venv ## Make this machine match the variables (ARGS="--check --diff" only shows what would change)
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py converge $(ARGS)
@@ -33,7 +33,7 @@ test: ## Run every test (installs what it needs, a Docker engine included)
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit
 
-test-%: ## (test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart)
+test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart
 	@tests/run.sh $*
 
 bench: ## Measure against floors, as ratios in one run
