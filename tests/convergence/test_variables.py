@@ -269,7 +269,14 @@ def test_removing_the_second_hub(home: World, second: Second) -> None:
 
     own, others = volumes(PROJECT), volumes("second")
     assert "second-data" in others and "second-user-alice" in others
+    files = "find /opt/jupyterhub-home -type f -exec sha256sum {} + | sort"
+    folder = host.check_output(files)
+    refused = second.run({"jupyterhub_home_project": "second"}, "playbooks/uninstall.yml")  # without its directory
+    assert refused.returncode != 0
+    assert f"jupyterhub_home_directory: /opt/jupyterhub-home belongs to the project {PROJECT}" in refused.stdout
+    assert "Write: jupyterhub_home_directory: /opt/moved, or" in refused.stdout
     second.uninstall()
+    assert host.check_output(files) == folder
     assert volumes("second") == others
     assert not answers(f"{world.url}hub/health")
     assert not host.file("/opt/moved").exists

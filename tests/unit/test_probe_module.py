@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import jupyterhub_home_belongings as belongings
 import jupyterhub_home_probe as probe
 import pytest
 import yaml
@@ -455,16 +456,16 @@ def test_a_machine_without_an_engine_is_looked_at_too(
 def test_no_stray_is_overlooked() -> None:
     """Whatever the last task keeps exactly, the look compares."""
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
-    assert task["jupyterhub_home_files"]["exact"] == probe.OWN_FOLDERS
+    assert task["jupyterhub_home_files"]["exact"] == belongings.OWN_FOLDERS
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
     folder = tmp_path / "hub-files"
-    assert probe.directory_problem(folder, "home") == ""
+    assert belongings.directory_problem(folder, "home") == ""
     folder.mkdir()
     (folder / "compose.yml").write_text("# Written\nname: home\nservices:\n  name: other\n")
     (folder / "images").mkdir()
-    assert probe.directory_problem(folder, "home") == ""
-    assert probe.directory_problem(folder, "lab") == "belongs to the project home"
+    assert belongings.directory_problem(folder, "home") == ""
+    assert belongings.directory_problem(folder, "lab") == "belongs to the project home"
     (folder / "thesis.tex").touch()
-    assert probe.directory_problem(folder, "home") == "holds what is not the role's (thesis.tex)"
+    assert belongings.directory_problem(folder, "home") == "holds what is not the role's (thesis.tex)"

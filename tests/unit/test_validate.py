@@ -480,6 +480,44 @@ def test_folders_that_a_server_can_write_to(target: str, uid: int, gid: int, mod
     assert looked_at({"folders": {"/a": folder}}, mounts=[{**mounts[0], "read_only": True}]) == ""
 
 
+PRESENT = {"containers": ["home-hub"], "networks": [], "images": [], "volumes": [], "folders": ["/opt/hub"]}
+EMPTY: dict[str, list[str]] = {kind: [] for kind in PRESENT}
+
+
+@pytest.mark.parametrize(
+    ("machine", "parts"),
+    [
+        ({}, []),
+        ({"belongings": {**EMPTY, "volumes": ["home-data"]}}, []),
+        ({"root": False}, ["This machine: the tasks do not run as root."]),
+        ({"belongings": None}, ["This machine: the Docker engine does not answer", "Do: systemctl start docker"]),
+        (
+            {"belongings": EMPTY, "projects": {"lab": "/opt/lab", "old": ""}, "owner": "lost"},
+            [
+                "project: there is nothing of the project 'home' on this machine.",
+                f"{PREFIX}project: lab and {PREFIX}directory: /opt/lab, or {PREFIX}project: lost, or {PREFIX}project: o",
+            ],
+        ),
+        ({"belongings": EMPTY, "projects": {}, "owner": ""}, ["Write: another host in inventory/home; of other"]),
+        (
+            {"projects": {"home": "/srv/home", "lab": "/opt/hub"}, "owner": "lab"},
+            [
+                "directory: /opt/hub belongs to the project lab, not to home.",
+                f"Write: {PREFIX}directory: /srv/home, or {PREFIX}project: lab",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_uninstalled(machine: dict[str, Any], parts: list[str]) -> None:
+    found = {"root": True, "belongings": PRESENT, "projects": {"home": "/opt/hub"}, "owner": "home", **machine}
+    if found["belongings"] is None:
+        del found["belongings"]
+    report = Report()
+    validate.check_uninstall({"project": "home", "directory": "/opt/hub"}, found, report)
+    said = "\n".join(report.mistakes)
+    assert len(report.mistakes) == bool(parts) and [part for part in parts if part not in said] == [], said
+
+
 def test_the_report_counts() -> None:
     report = Report()
     report.add("a", "b.", "c")

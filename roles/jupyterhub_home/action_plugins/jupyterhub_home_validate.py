@@ -179,7 +179,7 @@ def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
     """The line to write instead of a value of the wrong type."""
     if spec.get("type") == "bool" and isinstance(value, str):
         meant = {"yes": "true", "true": "true", "on": "true", "1": "true"}.get(value.lower(), "false")
-        return f"{name}: {meant}, without quotes; on the command line -e '{{\"{name}\": {meant}}}'"
+        return f"{name}: {meant}, without quotes; on the command line -e {name}={meant}"
     default = yaml.safe_dump(spec.get("default"), default_flow_style=True).splitlines()[0]
     return f"{name}: {EXAMPLES.get(name, default)}"
 
@@ -187,9 +187,12 @@ def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
 def convert(name: str, value: Any, spec: dict[str, Any], report: Report) -> Any:
     """The value in the type of its spec, or None with the mistake reported.
 
-    `-e name=8000` on the command line gives text: digits pass for numbers. Nothing else is converted.
+    `-e name=8000` on the command line gives text: digits pass for numbers, true and false for what they say. Nothing
+    else is converted.
     """
     wanted = spec.get("type", "str")
+    if wanted == "bool" and isinstance(value, str) and value in ("true", "false"):
+        value = value == "true"
     if wanted in ("int", "float") and isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
         value = float(value) if "." in value else int(value)
     example = example_of(name, value, spec)
@@ -627,6 +630,25 @@ def misspelt(name: str, specs: Collection[str]) -> bool:
     return name.startswith(PREFIX) or bool(difflib.get_close_matches(name.lower(), list(specs), n=1, cutoff=0.92))
 
 
+def check_names(names: Collection[str], known: Collection[str], report: Report) -> None:
+    """Report names that are meant to be variables of the role and are none."""
+    # The prefix, which they all share, would make any name look like any other.
+    short = [name.removeprefix(PREFIX) for name in known]
+    for name in sorted(names):
+        like = nearest(name.removeprefix(PREFIX), short) if name.startswith(PREFIX) else nearest(name, known)
+        write = f"{PREFIX}{like.removeprefix(PREFIX)}: ..." if like else "a name from the README's table"
+        report.add(name, "there is no such variable.", write)
+
+
+def converted(variables: dict[str, Any], specs: dict[str, Any], report: Report) -> dict[str, Any]:
+    """{name without prefix: value}, each in its type; one with a mistake has its default."""
+    good: dict[str, Any] = {}
+    for name, spec in specs.items():
+        value = convert(name, variables.get(name, spec.get("default")), spec, report)
+        good[name.removeprefix(PREFIX)] = spec.get("default") if value is None else value
+    return good
+
+
 def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Report) -> dict[str, Any]:
     """Check every variable by itself and against the others.
 
@@ -634,17 +656,8 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     in its type, with mounts expanded; a variable with a mistake has its default there. One that the report names
     already may be missing.
     """
-    # The prefix, which they all share, would make any name look like any other.
-    short = [name.removeprefix(PREFIX) for name in specs]
-    for name in sorted(set(variables) - set(specs)):
-        like = nearest(name.removeprefix(PREFIX), short) if name.startswith(PREFIX) else nearest(name, specs)
-        write = f"{PREFIX}{like.removeprefix(PREFIX)}: ..." if like else "a name from the README's table"
-        report.add(name, "there is no such variable.", write)
-    good: dict[str, Any] = {}
-    for name, spec in specs.items():
-        value = convert(name, variables.get(name, spec.get("default")), spec, report)
-        good[name.removeprefix(PREFIX)] = spec.get("default") if value is None else value
-
+    check_names(set(variables) - set(specs), specs, report)
+    good = converted(variables, specs, report)
     # Without a readable config or list nobody knows who logs in how, and guesses would be false alarms.
     hub = good["config"].get("JupyterHub")
     pam = not report.about("config") and not (isinstance(hub, dict) and "authenticator_class" in hub)
@@ -730,6 +743,42 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
                 "a server could not write there.",
                 f"read_only: true, or chown {JOVYAN} {mount['source']}",
             )
+
+
+def check_uninstall(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether what is to be removed is there, and is no other project's."""
+    project, directory = good["project"], good["directory"]
+    if not machine["root"]:
+        report.add("This machine", "the tasks do not run as root.", "become: true, as playbooks/uninstall.yml does")
+        return
+    if "belongings" not in machine:
+        report.add(
+            "This machine",
+            "the Docker engine does not answer (docker info), so that nobody can tell what is to be removed.",
+            "systemctl start docker, or look at journalctl -u docker",
+            label="Do",
+        )
+        return
+    others = {name: folder for name, folder in machine["projects"].items() if name != project}
+    if machine["owner"] not in ("", project):
+        others.setdefault(machine["owner"], directory)
+    if not any(machine["belongings"].values()):
+        lines = [
+            f"{PREFIX}project: {name}" + (f" and {PREFIX}directory: {folder}" if folder not in ("", directory) else "")
+            for name, folder in sorted(others.items())
+        ]
+        report.add(
+            f"{PREFIX}project",
+            f"there is nothing of the project {said(project)} on this machine.",
+            ", or ".join(lines) or "another host in inventory/home; of other projects there is nothing either",
+        )
+    elif machine["owner"] not in ("", project):
+        own = machine["projects"].get(project) or next(iter(machine["belongings"]["folders"]), "")
+        report.add(
+            f"{PREFIX}directory",
+            f"{directory} belongs to the project {machine['owner']}, not to {project}.",
+            f"{PREFIX}directory: {own or 'the folder of ' + project}, or {PREFIX}project: {machine['owner']}",
+        )
 
 
 def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
@@ -852,22 +901,26 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        role = Path(self._task.args["role_path"])
+        role, entry = Path(self._task.args["role_path"]), self._task.args.get("entry_point", "main")
         with (role / "meta/argument_specs.yml").open(encoding="utf-8") as stream:
             entry_points = yaml.load(stream, LOADER)["argument_specs"]  # noqa: S506 (both are safe ones)
-        specs = entry_points["main"]["options"]
-        elsewhere = {name for entry in entry_points.values() for name in entry["options"]} - set(specs)
+        main, specs = entry_points["main"]["options"], entry_points[entry]["options"]
+        known = {name: option for point in entry_points.values() for name, option in point["options"].items()}
         report = Report()
-        unknown = [name for name in task_vars if misspelt(name, specs) and name not in elsewhere]
-        variables: dict[str, Any] = dict.fromkeys(unknown)
-        variables |= self.templated(task_vars, [name for name in specs if name in task_vars], report)
-        good = check_variables(variables, specs, report)
+        unknown = [name for name in task_vars if misspelt(name, known)]
+        variables = self.templated(task_vars, [name for name in specs if name in task_vars], report)
+        check_names(unknown, known, report)
+        if entry == "main":
+            good = check_variables(variables, specs, report)
+        else:  # the others have the values that fit any machine
+            good = converted({}, main, report) | converted(variables, specs, report)
+            check_plain(good, known, report)
 
         def look(**lease: Any) -> dict[str, Any]:
             arguments = {
                 "project": good["project"], "bind_address": good["bind_address"], "port": good["port"],
                 "directory": good["directory"], "sources": [mount["source"] for mount in good["mounts"]],
-                "ca_bundle": good["ca_bundle"], **lease,
+                "ca_bundle": good["ca_bundle"], "belongings": entry == "uninstall", **lease,
             }  # fmt: skip
             answer: dict[str, Any] = self._execute_module(
                 module_name="jupyterhub_home_probe", module_args=arguments, task_vars=task_vars
@@ -885,7 +938,10 @@ class ActionModule(ActionBase):
             why = " ".join(str(probe.get("msg", "no answer")).split())
             return {**result, "failed": True, "msg": f"{report.text()}\nAnd looking at the machine failed: {why}"}
         machine = probe["machine"]
-        check_machine(good, machine, report)
+        if entry == "main":
+            check_machine(good, machine, report)
+        elif not report.mistakes:
+            check_uninstall(good, machine, report)
         if probe["holder"]:
             report_run(probe["holder"], report)
         elif run and report.mistakes:
@@ -896,6 +952,8 @@ class ActionModule(ActionBase):
             mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
         checked = {"settings": settings, "machine": machine, "run": run.get("id", "")}
+        if entry != "main":
+            return {**result, "changed": False, **checked}
         self._templar.available_variables = {**task_vars, "__jupyterhub_home_checked": checked}
         builds = self._templar.template(task_vars["__jupyterhub_home_builds"])
         return {**result, "changed": False, **checked, "builds": builds}

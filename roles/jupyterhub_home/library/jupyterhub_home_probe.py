@@ -16,6 +16,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import replace_file
+from ansible.module_utils.jupyterhub_home_belongings import (
+    OWN_FOLDERS,
+    belongings,
+    directory_problem,
+    owner_of,
+    projects,
+)
 from ansible.module_utils.jupyterhub_home_engine import (
     EngineError,
     attached,
@@ -41,6 +48,7 @@ options:
   directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
+  belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
   run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See jupyterhub_home_lease.}
   ended: {type: str, default: "", description: Identity of a run whose lease may be taken over.}
   release: {type: str, default: "", description: Gives back the lease of the run of this identity.}
@@ -63,10 +71,6 @@ SOCKET = "/var/run/docker.sock"
 HASHES = "/run/jupyterhub-home-{}.hashes"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
-
-# All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
-OWN_FOLDERS = ["hub", "images", "secrets"]
-OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
 
 
 def output(*command: str) -> str | None:
@@ -246,21 +250,6 @@ def dpkg_broken() -> bool:
     return bool(audit.stdout.strip()) or pending
 
 
-def directory_problem(path: Path, project: str) -> str:
-    """Why a folder cannot become the role's own, which removes what it did not write; '' when it can."""
-    if not path.exists():
-        return ""
-    if not path.is_dir():
-        return "is a file"
-    foreign = sorted({entry.name for entry in path.iterdir()} - OWN_ENTRIES)
-    if foreign:
-        return f"holds what is not the role's ({', '.join(foreign[:3])})"
-    compose = path / "compose.yml"
-    text = compose.read_text(encoding="utf-8", errors="replace") if compose.is_file() else ""
-    named = re.search(r"^name: (\S+)$", text, re.M)
-    return f"belongs to the project {named[1]}" if named and named[1] != project else ""
-
-
 def folder(path: str) -> dict[str, Any]:
     """Owner and mode of a host folder; 'exists' is false for anything that is no folder."""
     if not os.path.isdir(path):
@@ -294,6 +283,17 @@ def addresses(version: int = 4) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:
+    """What is there to uninstall: all that the project has, by kind, the projects on the machine, each with its
+    folder, and the project that the given folder belongs to. Nothing while an engine does not answer."""
+    if docker["installed"] and not docker["version"]:
+        return {}
+    hubs = projects() if docker["version"] else {}
+    using = next((hub for hub, its_folder in hubs.items() if its_folder == str(directory)), "")
+    owner = owner_of(directory) or using
+    return {"belongings": belongings(project, directory), "projects": hubs, "owner": owner}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -303,6 +303,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "sources": {"type": "list", "elements": "path", "required": True},
             "ca_bundle": {"type": "path", "required": True},
+            "belongings": {"type": "bool", "default": False},
             "run": {"type": "dict", "default": {}},
             "ended": {"type": "str", "default": ""},
             "release": {"type": "str", "default": ""},
@@ -328,6 +329,7 @@ def main() -> None:
             # No engine or no docker: there is nothing to compare.
             project = {"settled": False, "found": [], "mend": False, "start": False}
     docker = asked_engine.result()
+    more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     module.exit_json(
         changed=False,
         holder=holder,
@@ -347,6 +349,7 @@ def main() -> None:
             "folders": {path: folder(path) for path in wanted["sources"]},
             "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
             "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
+            **more,
         },
     )
 

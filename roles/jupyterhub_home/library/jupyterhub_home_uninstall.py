@@ -1,0 +1,88 @@
+#!/usr/bin/python
+"""Remove what a hub has on a machine, and nothing of another project's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_belongings import OWN_ENTRIES, belongings, foreign_entries
+from ansible.module_utils.jupyterhub_home_engine import EngineError, docker
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_uninstall
+short_description: Remove a hub and keep its data
+description:
+  - Removes a project's containers, network and images, and from its folder what the role wrote there.
+  - Users' volumes and the hub's stay unless they are to be deleted, too. Docker itself always stays.
+options:
+  project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}
+  directory: {type: path, required: true, description: Folder that the role wrote. Another project's is left alone.}
+  delete_data: {type: bool, required: true, description: Whether the volumes go too.}
+attributes:
+  check_mode: {support: full}
+"""
+RETURN = r"""
+notes: {description: "What goes and what stays, in words.", type: list, elements: str, returned: always}
+"""
+
+
+def clear(folders: list[str]) -> None:
+    """Remove what the role wrote into each folder, and then the folder if nothing else is in it."""
+    for folder in map(Path, folders):
+        for entry in folder.iterdir():
+            if entry.name in OWN_ENTRIES:
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        # One that is a link or a disk of its own stays, empty.
+        if not any(folder.iterdir()) and not folder.is_symlink() and not folder.is_mount():
+            folder.rmdir()
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "delete_data": {"type": "bool", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted, pretend = module.params, module.check_mode
+    # What removes a thing, in the order in which it must go: a container holds the network, image and volumes.
+    steps: dict[str, Callable[[list[str]], object]] = {
+        "containers": lambda names: docker("rm", "--force", *names),
+        "networks": lambda names: docker("network", "rm", *names),
+        "images": lambda names: docker("image", "rm", "--force", *names),
+        "folders": clear,
+    }
+    if wanted["delete_data"]:
+        steps["volumes"] = lambda names: docker("volume", "rm", *names)
+    notes: list[str] = []
+    kept: list[str] = []
+    try:
+        found = belongings(wanted["project"], Path(wanted["directory"]))
+        for folder in found["folders"]:
+            if foreign := foreign_entries(Path(folder)):
+                kept.append(f"Kept, of the folder {folder}, what is not the role's: {', '.join(foreign)}")
+        for kind, remove in steps.items():
+            if found[kind]:
+                if not pretend:
+                    remove(found[kind])
+                notes.append(f"{'Would be removed' if pretend else 'Removed'}, {kind}: {', '.join(found[kind])}")
+    except (EngineError, OSError) as error:
+        done = f"\n{'. '.join(notes)}. Run it again when that is mended." if notes else ""
+        module.fail_json(msg=f"{error}{done}", changed=bool(notes), notes=notes)
+    after = "".join(f"{note}\n" for note in notes)
+    diff = {"before_header": "machine", "after_header": "machine", "before": "", "after": after}
+    if not wanted["delete_data"] and found["volumes"]:
+        kept.append(f"Kept, with everybody's files and the hub's database, volumes: {', '.join(found['volumes'])}")
+    module.exit_json(changed=bool(notes), notes=notes + kept, diff=diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What a hub has on a machine: its containers, network, images and volumes, and the folder that the role writes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from ansible.module_utils.jupyterhub_home_engine import LABEL, docker
+
+# All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
+OWN_FOLDERS = ["hub", "images", "secrets"]
+OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
+# All that the role builds, by the last part of its name.
+OWN_IMAGES = ("base", "hub", "proxy", "user")
+COMPOSE = "com.docker.compose.project"
+
+
+def owner_of(folder: Path) -> str:
+    """The project whose compose.yml is in a folder; '' without one that names its project."""
+    compose = folder / "compose.yml"
+    text = compose.read_text(encoding="utf-8", errors="replace") if compose.is_file() else ""
+    named = re.search(r"^name: (\S+)$", text, re.M)
+    return named[1] if named else ""
+
+
+def foreign_entries(folder: Path) -> list[str]:
+    """What is in a folder and not the role's, by name."""
+    return sorted({entry.name for entry in folder.iterdir()} - OWN_ENTRIES)
+
+
+def directory_problem(path: Path, project: str) -> str:
+    """Why a folder cannot become the role's own, which removes what it did not write; '' when it can."""
+    if not path.exists():
+        return ""
+    if not path.is_dir():
+        return "is a file"
+    if foreign := foreign_entries(path):
+        return f"holds what is not the role's ({', '.join(foreign[:3])})"
+    owner = owner_of(path)
+    return f"belongs to the project {owner}" if owner not in ("", project) else ""
+
+
+def is_of(folder: Path, project: str) -> bool:
+    """Whether a folder is a project's: by its compose.yml, or by what a killed first run has written of it."""
+    if not folder.is_dir():
+        return False
+    owner = owner_of(folder)
+    return owner == project or (
+        not owner and not foreign_entries(folder) and any((folder / name).is_dir() for name in (*OWN_FOLDERS, "users"))
+    )
+
+
+def listed(*arguments: str) -> list[list[str]]:
+    """The lines that a docker command prints, as their columns."""
+    return [line.split("|") for line in docker(*arguments).splitlines()]
+
+
+def containers() -> list[dict[str, str]]:
+    """Every container: its name, image, Compose project with folder, and the project of ours that its labels name."""
+    columns = {
+        "name": ".Names", "image": ".Image", "compose": f'.Label "{COMPOSE}"', "server_of": f'.Label "{LABEL}.project"',
+        "folder": f'.Label "{COMPOSE}.working_dir"', "tokens": f'.Label "{LABEL}.tokens"',
+    }  # fmt: skip
+    form = "|".join(f"{{{{{column}}}}}" for column in columns.values())
+    return [dict(zip(columns, line, strict=True)) for line in listed("ps", "--all", "--format", form)]
+
+
+def project_of(container: dict[str, str]) -> str:
+    """The project of ours that a container belongs to; '' for all others, those of other Compose projects too."""
+    compose = container["compose"]
+    ours = container["tokens"] or container["image"].startswith(tuple(f"{compose}/{name}:" for name in OWN_IMAGES))
+    return container["server_of"] or (compose if compose and ours else "")
+
+
+def volumes(hubs: Collection[str] = ()) -> list[tuple[str, str]]:
+    """Every volume of ours and the project that it belongs to: the homes, and the hub's own.
+
+    hubs: projects that are there, whose own volume counts also where somebody has taken its labels away.
+    """
+    form = f'{{{{.Name}}}}|{{{{.Label "{LABEL}.project"}}}}|{{{{.Label "{COMPOSE}"}}}}'
+    found = []
+    for name, ours, compose in listed("volume", "ls", "--format", form):
+        by_name = name.removesuffix("-data") if name.endswith("-data") else ""
+        if ours or (by_name and (compose == by_name or (not compose and by_name in hubs))):
+            found.append((name, ours or by_name))
+    return found
+
+
+def projects() -> dict[str, str]:
+    """The projects of ours on the machine, each with the folder that its hub was started from, '' if none was."""
+    found = {project: "" for _, project in volumes()}
+    for container in containers():
+        if project := project_of(container):
+            found[project] = container["folder"] or found.get(project, "")
+    return dict(sorted(found.items()))
+
+
+def belongings(project: str, directory: Path) -> dict[str, list[str]]:
+    """Names of all that a project has, by kind. Of folders, the given one and those that its hub was started from.
+
+    Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
+    """
+    folders = {str(directory)}
+    found: dict[str, list[str]] = {"containers": [], "networks": [], "images": [], "volumes": []}
+    if shutil.which("docker"):
+        own = [container for container in containers() if project_of(container) == project]
+        folders |= {container["folder"] for container in own if container["compose"] == project} - {""}
+        found["containers"] = sorted(container["name"] for container in own)
+        networks = docker("network", "ls", "--filter", f"label={COMPOSE}={project}", "--format", "{{.Name}}")
+        found["networks"] = [name for name in networks.split() if name == project]
+        images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        # By name: the same image may have another one, of a second hub's or the owner's.
+        found["images"] = sorted(
+            name for name in images if name.startswith(tuple(f"{project}/{own}:" for own in OWN_IMAGES))
+        )
+        found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
+    found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
+    return found

@@ -1,0 +1,146 @@
+"""jupyterhub_home_uninstall: what is a project's, and that nothing else goes with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jupyterhub_home_belongings as belongings
+import jupyterhub_home_uninstall as uninstall
+import pytest
+from conftest import Program, RunModule
+
+
+class Machine:
+    """What docker lists, by its subcommand, in the columns that it is asked for, and the folders of two hubs."""
+
+    def __init__(self, program: Program, root: Path) -> None:
+        self.home, self.lab = root / "home", root / "lab"
+        for folder in (self.home, self.lab):
+            (folder / "hub").mkdir(parents=True)
+            (folder / "compose.yml").write_text(f"name: {folder.name}\n")
+        containers = [
+            ("home-hub", "home/hub:1", "home", "", str(self.home), "abc"),
+            ("home-proxy", "0123456789ab", "home", "", str(self.home), "abc"),  # its image was removed
+            ("home-user-kim", "quay.io/x/y:1", "", "home", "", ""),
+            ("lab-hub", "lab/hub:1", "lab", "", str(self.lab), "abc"),
+            ("cloud-web", "nextcloud:30", "cloud", "", "/srv/cloud", ""),
+            ("database", "postgres:17", "", "", "", ""),
+        ]
+        volumes = [
+            ("home-data", "", "home"), ("home-user-kim", "home", ""), ("lab-data", "", ""), ("lab-user-lee", "lab", ""),
+            ("cloud_data", "", "cloud"), ("old-user-max", "old", ""), ("photo-data", "", ""),
+        ]  # fmt: skip
+        tables: dict[str, list[tuple[str, ...]]] = {"ps": [*containers], "volume": [*volumes]}
+        images = ["home/hub:1", "home/base:1", "home/notes:2", "lab/hub:1", "homes/hub:1", "<none>:<none>"]
+        for name, lines in tables.items():
+            (root / name).write_text("".join("|".join(line) + "\n" for line in lines))
+        (root / "image").write_text("".join(f"{name}\n" for name in images))
+        self.calls = program(
+            "docker",
+            f"""case "$1 $2" in
+            "ps "*|"volume ls"|"image ls") cat {root}/$1 ;;
+            "network ls") case $* in *project=home*) echo home ;; *project=lab*) echo lab ;; esac ;;
+            *) [ ! -e {root}/fails ] || [ $1 != "$(cat {root}/fails)" ] || {{ echo in use >&2; exit 1; }} ;;
+            esac""",
+        )
+
+    def changes(self) -> list[str]:
+        """The commands that do more than list."""
+        lines = self.calls.read_text().splitlines()
+        return [line for line in lines if line.split()[0] != "ps" and line.split()[1] != "ls"]
+
+
+@pytest.fixture
+def machine(program: Program, tmp_path: Path) -> Machine:
+    return Machine(program, tmp_path)
+
+
+def run(run_module: RunModule, project: str, directory: Path, **options: Any) -> dict[str, Any]:
+    check = options.pop("check", False)
+    arguments = {"project": project, "directory": str(directory), "delete_data": False, **options}
+    return run_module(uninstall, arguments, check=check)
+
+
+def test_four_steps(machine: Machine, run_module: RunModule) -> None:
+    tried = run(run_module, "home", machine.home, check=True)
+    assert tried["changed"] and machine.changes() == [] and machine.home.exists()
+    assert tried["notes"] == [
+        "Would be removed, containers: home-hub, home-proxy, home-user-kim",
+        "Would be removed, networks: home",
+        "Would be removed, images: home/base:1, home/hub:1",
+        f"Would be removed, folders: {machine.home}",
+        "Kept, with everybody's files and the hub's database, volumes: home-data, home-user-kim",
+    ]
+    done = run(run_module, "home", machine.home)
+    assert [note.replace("Removed", "Would be removed") for note in done["notes"]] == tried["notes"]
+    assert machine.changes() == [
+        "rm --force home-hub home-proxy home-user-kim",
+        "network rm home",
+        "image rm --force home/base:1 home/hub:1",
+    ]
+    assert not machine.home.exists() and (machine.lab / "compose.yml").exists()
+
+
+def test_the_data_goes_when_told(machine: Machine, run_module: RunModule) -> None:
+    done = run(run_module, "lab", machine.lab, delete_data=True)
+    # Its hub is there, so the volume that lost its labels is its own, too.
+    assert machine.changes()[-1] == "volume rm lab-data lab-user-lee"
+    assert done["notes"][-1] == "Removed, volumes: lab-data, lab-user-lee"
+    assert run(run_module, "old", machine.home / "none", delete_data=True)["notes"] == [
+        "Removed, volumes: old-user-max"
+    ]
+
+
+@pytest.mark.parametrize("project", ["xyz", "cloud", "photo"])
+def test_nothing_of_anybody_else_is_a_projects(machine: Machine, run_module: RunModule, project: str) -> None:
+    """Another hub's folder neither, nor what another Compose project or nobody's has under such a name."""
+    done = run(run_module, project, machine.home, delete_data=True)
+    assert (done["changed"], done["notes"], machine.changes()) == (False, [], [])
+    assert (machine.home / "compose.yml").exists()
+
+
+def test_the_folder_that_the_hub_was_started_from_goes_too(machine: Machine, run_module: RunModule) -> None:
+    """Also with one that it had before it moved, and never with another hub's."""
+    old = machine.home.with_name("before")
+    old.mkdir()
+    (old / "compose.yml").write_text("name: lab\n")
+    run(run_module, "lab", old)
+    assert not machine.lab.exists() and not old.exists() and machine.home.exists()
+    run(run_module, "lab", machine.home)
+    assert (machine.home / "hub").is_dir()
+
+
+def test_what_is_not_the_roles_stays(machine: Machine, run_module: RunModule) -> None:
+    (machine.home / "thesis.tex").touch()
+    done = run(run_module, "home", machine.home)
+    assert [path.name for path in machine.home.iterdir()] == ["thesis.tex"]
+    assert f"Kept, of the folder {machine.home}, what is not the role's: thesis.tex" in done["notes"]
+
+
+def test_what_was_done_before_an_error_is_said(machine: Machine, run_module: RunModule) -> None:
+    (machine.home.parent / "fails").write_text("network")
+    failed = run(run_module, "home", machine.home)
+    assert failed["failed"] and failed["changed"]
+    assert failed["msg"] == (
+        "docker network rm home: in use\nRemoved, containers: home-hub, home-proxy, home-user-kim. "
+        "Run it again when that is mended."
+    )
+
+
+def test_a_machine_without_docker_has_a_folder(
+    run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a first run that was killed before it wrote compose.yml, and not one that only looks like it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "home/secrets").mkdir(parents=True)
+    assert run(run_module, "home", tmp_path / "home")["notes"] == [f"Removed, folders: {tmp_path}/home"]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/compose.yml").touch()
+    assert run(run_module, "home", tmp_path / "home")["notes"] == []
+
+
+def test_the_projects_on_the_machine(machine: Machine) -> None:
+    assert belongings.projects() == {"home": str(machine.home), "lab": str(machine.lab), "old": ""}
+    assert "cloud" not in json.dumps(belongings.belongings("home", machine.home))
