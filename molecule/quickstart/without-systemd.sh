@@ -4,7 +4,7 @@
 set -euo pipefail
 name=${1:?NAME}
 machine=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/machine" && pwd)/machine.sh
-image=$("$machine" build bare)
+image=$("$machine" build bare12)
 "$machine" remove "$name"
 mounts=(--volume "${JHH_CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}:/etc/ssl/certs/ca-certificates.crt:ro")
 if grep -qs index-url /etc/pip.conf; then mounts+=(--volume /etc/pip.conf:/etc/pip.conf:ro); fi

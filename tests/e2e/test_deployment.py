@@ -87,7 +87,7 @@ def test_image_layers_show_no_secret(host: Host, secrets: list[str]) -> None:
 
 def test_images_keep_nothing_of_the_builds_secrets(host: Host) -> None:
     """The household's bundle reached the builds as a secret; an image has its own, or none."""
-    assert "# household" in host.file("/etc/ssl/household.pem").content_string
+    assert "# household" in host.file("/srv/household.pem").content_string
     images = host.check_output("docker image ls --filter 'reference=jupyterhub-home/*' --quiet").split()
     assert len(images) >= 4
     for image in images:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Test machines: Debian with systemd (and, but for `bare`, its own Docker) in a container.
+# Test machines: Debian with systemd in a container.
 #
 #   machine.sh build KIND                      make the image once; print its reference
 #   machine.sh boot NAME KIND [STORE [new]]    build, boot and wait; STORE names the volume for the
@@ -9,7 +9,8 @@
 #   machine.sh remove NAME                     stop and remove the machine and its own volume
 #   machine.sh clean                           remove every jhh- container, volume and network
 #
-# KIND is trixie, bookworm or bare. A STORE with a name of its own outlives the machine, so that the
+# KIND is one with Docker, trixie (Debian 13), containerd (the same, Docker with containerd's image store) or forky (the
+# same, and Docker from Debian testing), or a minimal one, bookworm, bare12 or bare13. A STORE with a name of its own outlives the machine, so that the
 # next one with the same engine finds the images that were built there; containers, volumes and
 # networks in it are not kept.
 set -euo pipefail
@@ -17,8 +18,6 @@ shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ca_bundle=${JHH_CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}
 
-# What Debian's standard system has that a test or Ansible meets on a target.
-standard=systemd-sysv,dbus,libpam-systemd,python3,python3-apt,python3-debian,sudo,iproute2,iptables,ca-certificates,procps,kmod
 
 die() {
     printf 'machine.sh: %s\n' "$*" >&2
@@ -29,24 +28,39 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# Sets suite, variant, packages and user for one kind of machine.
+# What Debian's standard system has that a test or Ansible meets on a target.
+standard=systemd-sysv,dbus,libpam-systemd,python3,python3-apt,python3-debian,sudo,iproute2,iptables,ca-certificates,procps,kmod
+
+# Sets suite, packages beside what Debian cannot do without, a newer suite that some come from, user, Docker's
+# daemon.json, and where the host's CA bundle goes.
 recipe() {
-    user=
+    user='' newer='' daemon='{}' bundle=/etc/ssl/certs/ca-certificates.crt
     case $1 in
         trixie)
-            suite=trixie variant=minbase
-            packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
+            suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
             ;;
-        bookworm)
-            suite=bookworm variant=minbase
-            packages=$standard,openssh-server,docker.io # engine 20.10 without Compose v2: the role must bring it
+        containerd)
+            suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
+            daemon='{"features": {"containerd-snapshotter": true}}'
             ;;
-        bare)
-            suite=bookworm variant=standard
-            packages=systemd-sysv,sudo,git,make # the standard system, and what a clone takes
+        forky)
+            suite=trixie newer=forky
+            packages=$standard,docker.io/forky,docker-cli/forky,docker-compose/forky,docker-buildx/forky
+            daemon='{"features": {"containerd-snapshotter": true}}'
+            ;;
+        bookworm) # what a target over ssh must have
+            suite=bookworm packages=systemd-sysv,python3,openssh-server,sudo
+            # Where an owner puts a CA; the package ca-certificates, which comes later, makes the bundle with it.
+            bundle=/usr/local/share/ca-certificates/host.crt
+            ;;
+        bare12) # what a clone takes
+            suite=bookworm packages=systemd-sysv,python3,ca-certificates,git,make
+            ;;
+        bare13)
+            suite=trixie packages=systemd-sysv,python3,ca-certificates,git,make,sudo
             user=kim
             ;;
-        *) die "no such kind of machine: $1 (trixie, bookworm or bare)" ;;
+        *) die "no such kind of machine: $1 (trixie, containerd, forky, bookworm, bare12 or bare13)" ;;
     esac
 }
 
@@ -56,7 +70,11 @@ mirrors() {
     apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Identifier: Packages' 'Component: main' \
         2>/dev/null | sort -u | while IFS='|' read -r label uri; do
         case $label in
-            Debian) printf 'deb %s %s main\ndeb %s %s-updates main\n' "$uri" "$suite" "$uri" "$suite" ;;
+            Debian)
+                printf 'deb %s %s main\ndeb %s %s-updates main\n' "$uri" "$suite" "$uri" "$suite"
+                # A mirror may be behind; that the newest packages come is not what is tested.
+                if [ -n "$newer" ]; then printf 'deb [check-valid-until=no] %s %s main\n' "$uri" "$newer"; fi
+                ;;
             Debian-Security) printf 'deb %s %s-security main\n' "$uri" "$suite" ;;
         esac
     done
@@ -69,7 +87,7 @@ build() {
         {
             declare -f build
             mirrors
-            printf '%s\n' "$suite" "$variant" "$packages" "$user"
+            printf '%s\n' "$suite" "$packages" "$newer" "$user" "$daemon"
             cat "$here/init.sh"
         } | sha256sum | cut -c1-12
     )
@@ -90,6 +108,9 @@ build() {
         --customize-hook='rm -f "$1/usr/sbin/policy-rc.d" "$1/etc/resolv.conf" "$1/etc/hostname"'
         --customize-hook=': >"$1/etc/machine-id"'
         --customize-hook='cd "$1/etc/apt"; cat sources.list.d/*.list >sources.list; rm sources.list.d/*.list'
+        --customize-hook="sed -i '/ ${newer:-none} /d' \"\$1/etc/apt/sources.list\""
+        --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"'
+        --customize-hook="mkdir -p \"\$1/etc/docker\"; echo '$daemon' >\"\$1/etc/docker/daemon.json\""
         --customize-hook="upload '$here/init.sh' /usr/local/sbin/machine-init"
         --customize-hook='chmod 755 "$1/usr/local/sbin/machine-init"'
     )
@@ -101,7 +122,8 @@ build() {
     fi
     set -- "$1" "$suite" "$work/root.tar"
     if [ -s "$work/sources.list" ]; then set -- "$@" "$work/sources.list"; fi
-    as_root mmdebstrap --quiet --variant="$variant" --include="$packages" "${hooks[@]}" "${@:2}" >&2
+    # A package comes from a newer suite only where it is asked for.
+    as_root mmdebstrap --quiet --aptopt="APT::Default-Release \"$suite\"" --variant=minbase --include="$packages" "${hooks[@]}" "${@:2}" >&2
     docker import --change 'CMD ["/usr/local/sbin/machine-init"]' --change 'ENV container=docker' \
         "$work/root.tar" "$image" >/dev/null
     docker image ls --format '{{.Repository}}:{{.Tag}}' "jhh-machine-$1" | grep -Fxv "$image" \
@@ -112,6 +134,7 @@ build() {
 boot() {
     local name=$1 kind=$2 store=${3:-$1-docker} image mounts=()
     case $name in jhh-*) ;; *) die "a machine's name begins with jhh-: $name" ;; esac
+    recipe "$kind"
     image=$(build "$kind")
     remove "$name"
     if [ "${4:-}" = new ]; then docker volume rm --force "$store" >/dev/null; fi
@@ -129,8 +152,8 @@ boot() {
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --device-cgroup-rule 'a *:* rwm' --cgroupns=private \
         --tmpfs /run:mode=755,exec --tmpfs /run/lock --tmpfs /tmp:exec,mode=1777 \
-        --volume "$store:/var/lib/docker" \
-        --volume "$ca_bundle:/etc/ssl/certs/ca-certificates.crt:ro" "${mounts[@]}" \
+        --volume "$store:/var/lib/docker" --volume /var/lib/containerd \
+        --volume "$ca_bundle:$bundle:ro" "${mounts[@]}" \
         "$image" >/dev/null
     for _ in $(seq 120); do
         case $(docker exec "$name" systemctl is-system-running 2>/dev/null || true) in

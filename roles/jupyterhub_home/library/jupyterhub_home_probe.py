@@ -340,7 +340,7 @@ def main() -> None:
             "docker": docker,
             "images": known_images,
             "project": project,
-            "mmdebstrap": shutil.which("mmdebstrap") is not None,
+            "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),
             "directory": directory_problem(directory, wanted["project"]),
