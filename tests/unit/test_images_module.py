@@ -42,6 +42,10 @@ case "$1 $2" in
     'build --build-arg')
         case $(last "$@") in *broken*) seq 100; echo "pip says no" >&2; exit 17 ;; esac
         previous=; for word; do [ "$previous" != --tag ] || echo "$word" >>"$list"; previous=$word; done ;;
+    'import -') cat >/dev/null; echo sha256:empty ;;
+    'run --rm')
+        [ ! -e "$here/run-fails" ] || { cat "$here/run-fails" >&2; exit 125; }
+        echo 'exec: "/no": stat /no: no such file or directory: unknown.' >&2; exit 127 ;;
     'import --change') cat >"$here/imported"; echo sha256:abc ;;
     'tag sha256:abc') echo "$3" >>"$list" ;;
     *) echo "unexpected: $*" >&2; exit 1 ;;
@@ -69,11 +73,13 @@ def have(docker: Path) -> Callable[..., None]:
     return put
 
 
+TRIAL = ("import - ", "run --rm ", "image rm sha256:empty ")
+
+
 def calls(docker: Path) -> list[str]:
-    """What docker was asked to do, without questions."""
-    return [
-        line for line in docker.read_text().splitlines() if not line.startswith(("image inspect", "image ls", "ps"))
-    ]
+    """What docker was asked to do, without questions and the trial."""
+    asked = ("image inspect", "image ls", "ps", *TRIAL)
+    return [line for line in docker.read_text().splitlines() if not f"{line} ".startswith(asked)]
 
 
 def asked(*builds: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -124,10 +130,42 @@ def test_the_base_is_left_alone_when_nothing_stands_on_it(
     assert calls(docker) == []
 
 
+@pytest.mark.parametrize(
+    ("environment", "remedy"),
+    [
+        (
+            "HOME=/\0container=lxc\0TERM=linux\0",
+            "itself a container (lxc), and must be allowed to hold others. On Proxmox: pct",
+        ),
+        ("HOME=/\0TERM=linux\0", "Look at journalctl -u docker"),
+    ],
+)
+def test_an_engine_that_cannot_start_a_container(
+    run_module: RunModule, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str, remedy: str
+) -> None:
+    """It is said before anything is made."""
+    (docker.parent / "run-fails").write_text("docker: OCI runtime create failed: mount proc: permission denied\n")
+    (tmp_path / "environ").write_text(environment)
+    monkeypatch.setattr(images, "INIT_ENVIRONMENT", tmp_path / "environ")
+    answer = run_module(images, asked(BUILD, PLAIN))
+    assert answer["failed"] and answer["made"] == [] and calls(docker) == []
+    assert answer["msg"].startswith("The Docker engine cannot start a container: docker: OCI runtime create failed:")
+    assert remedy in answer["msg"]
+
+
+def test_the_trial_is_made_once_and_leaves_nothing(
+    run_module: RunModule, docker: Path, have: Callable[..., None]
+) -> None:
+    run_module(images, asked(BUILD, PLAIN))
+    run_module(images, asked(BUILD, PLAIN))
+    tried = [line for line in docker.read_text().splitlines() if f"{line} ".startswith(TRIAL)]
+    assert [f"{line} ".startswith(part) for line, part in zip(tried, TRIAL, strict=True)] == [True] * 3
+
+
 def test_check_mode_only_asks(run_module: RunModule, docker: Path) -> None:
     answer = run_module(images, asked(BUILD, PLAIN, pulls=["elsewhere/user"]), check=True)
     assert answer["made"] == ["elsewhere/user", "debian:13", "home/hub:1", "home/proxy:1"]
-    assert calls(docker) == []
+    assert calls(docker) == [] and "run --rm" not in docker.read_text()
 
 
 def test_a_failing_build_shows_its_last_lines(run_module: RunModule, docker: Path, have: Callable[..., None]) -> None:

@@ -71,6 +71,31 @@ def test_no_docker_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert (found["installed"], found["version"], found["client"]) == (False, None, "")
 
 
+def test_limits_are_the_engines_word_where_it_answers() -> None:
+    known = {"ServerVersion": "26.1.5", "MemoryLimit": False, "CpuCfsQuota": True, "PidsLimit": True}
+    assert probe.limits(known) == ["cpu", "pids"]
+    assert probe.limits({"ServerVersion": "26.1.5"}) == ["memory", "cpu", "pids"], "an engine that does not say"
+
+
+@pytest.mark.parametrize(
+    ("unified", "v1", "found"),
+    [
+        ("cpuset cpu io pids\n", None, {"cpuset", "cpu", "io", "pids"}),
+        (None, "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t2\t1\t1\nmemory\t0\t1\t0\n", {"cpu"}),
+        (None, None, {"memory", "cpu", "pids"}),
+    ],
+    ids=["v2", "v1", "neither"],
+)
+def test_limits_before_there_is_an_engine(
+    unified: str | None, v1: str | None, found: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("CONTROLLERS", unified), ("V1_CONTROLLERS", v1)):
+        monkeypatch.setattr(probe, name, tmp_path / name)
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert set(probe.limits({})) == found
+
+
 @pytest.fixture
 def held() -> Iterator[int]:
     """A port on 127.0.0.1 that somebody listens on."""

@@ -371,6 +371,7 @@ def test_a_list_of_users_that_cannot_be_read_makes_no_false_alarm() -> None:
     assert said.count("Write:") == 1
 
 
+DOCKER = {"installed": True, "limits": ["cpu", "memory", "pids"]}
 MACHINE = {
     "system": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
     "root": True,
@@ -378,7 +379,7 @@ MACHINE = {
     "directory": "",
     "free_disk": 10 * GIB,
     "ca_bundle": True,
-    "docker": {"installed": True},
+    "docker": DOCKER,
     "addresses": ["192.0.2.20"],
     "folders": {},
 }
@@ -396,7 +397,7 @@ def looked_at(machine: dict[str, Any], **variables: Any) -> str:
 def test_a_fine_machine() -> None:
     assert looked_at({}) == ""
     assert looked_at({"port": "ours"}) == ""
-    assert looked_at({"docker": {"installed": False}}) == ""
+    assert looked_at({"docker": {**DOCKER, "installed": False}}) == ""
 
 
 @pytest.mark.parametrize(
@@ -429,7 +430,7 @@ def test_an_unsupported_system(system: dict[str, str], name: str) -> None:
         ({"free_disk": GIB}, {}, "only 1.0G are free for images and volumes, not 4G."),
         ({"ca_bundle": False}, {"ca_bundle": "/x.pem"}, "ca_bundle: /x.pem is no file"),
         (
-            {"docker": {"installed": False}},
+            {"docker": {**DOCKER, "installed": False}},
             {"docker_source": "none"},
             "docker_source: it is 'none', but this machine has no",
         ),
@@ -438,6 +439,22 @@ def test_an_unsupported_system(system: dict[str, str], name: str) -> None:
 def test_a_machine_that_lacks_something(machine: dict[str, Any], variables: dict[str, Any], part: str) -> None:
     said = looked_at(machine, **variables)
     assert part in said and said.count("Write:") == 1
+
+
+@pytest.mark.parametrize(
+    ("controller", "variables", "write"),
+    [
+        ("memory", {}, 'memory_limit: "" for none, or have it: add cgroup_enable=memory'),
+        ("cpu", {"cpu_limit": 1.5}, "cpu_limit: 0"),
+        ("pids", {}, "pids_limit: 0"),
+    ],
+)
+def test_a_kernel_that_does_not_enforce_a_limit(controller: str, variables: dict[str, Any], write: str) -> None:
+    machine = {"docker": {**DOCKER, "limits": sorted({"cpu", "memory", "pids"} - {controller})}}
+    said = looked_at(machine, **variables)
+    assert f"{PREFIX}{write.partition(':')[0]}: it is " in said and "of this machine does not enforce." in said
+    assert f"Write: {PREFIX}{write}" in said and said.count("Write:") == 1
+    assert looked_at(machine, memory_limit="", cpu_limit=0, pids_limit=0) == ""
 
 
 def test_the_default_bundle_may_be_missing() -> None:

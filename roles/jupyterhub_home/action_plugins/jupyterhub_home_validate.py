@@ -692,6 +692,25 @@ def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) ->
         )  # fmt: skip
 
 
+def check_limits(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether the kernel enforces the limits that servers are to have."""
+    boot = (
+        "for none, or have it: add cgroup_enable=memory to the kernel's parameters (on a Raspberry Pi the one line of "
+        "/boot/firmware/cmdline.txt, elsewhere GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub) and reboot"
+    )
+    for name, controller, none, more in (
+        ("memory_limit", "memory", '""', f" {boot}"),
+        ("cpu_limit", "cpu", "0", ""),
+        ("pids_limit", "pids", "0", ""),
+    ):
+        if good[name] and controller not in machine["docker"]["limits"]:
+            report.add(
+                f"{PREFIX}{name}",
+                f"it is {said(good[name])}, which the kernel of this machine does not enforce.",
+                f"{PREFIX}{name}: {none}{more}",
+            )
+
+
 def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Check what was found on the target against the variables; sizes in bytes."""
     system = machine["system"]
@@ -727,6 +746,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
             "it is 'none', but this machine has no Docker.",
             f"{PREFIX}docker_source: distribution",
         )
+    check_limits(good, machine, report)
     for mount in good["mounts"]:
         # The module expands a path with $ or ~ in it, and answers under another name.
         folder = machine["folders"].get(mount["source"], {"exists": False})

@@ -18,6 +18,7 @@ short_description: Build or pull the images that are missing
 description:
   - A tag carries a hash of its inputs, so an image that exists is the right one and nothing is built again.
   - A build that is killed leaves no tag, so the next run makes it.
+  - Before it makes anything, it tries whether the engine can start a container.
 options:
   base:
     type: dict
@@ -49,7 +50,14 @@ removed: {description: Old images that went., type: list, elements: str, returne
 
 # Not below /tmp, which may be memory, as on Debian 13.
 SCRATCH = Path("/var/tmp/jupyterhub-home-base")
+INIT_ENVIRONMENT = Path("/proc/1/environ")
 LOCK = Path("/run/jupyterhub-home-images.lock")
+
+
+NESTING = (
+    "This machine is itself a container ({}), and must be allowed to hold others. On Proxmox: pct set NUMBER "
+    "--features nesting=1,keyctl=1; with Incus or LXD: incus config set NAME security.nesting=true. Then start it anew."
+)
 
 
 class ImageError(Exception):
@@ -71,6 +79,36 @@ def run(command: list[str], what: str) -> str:
         tail = "\n".join(done.stdout.strip().splitlines()[-30:])
         raise ImageError(f"{what} failed (exit status {done.returncode}). Its last lines:\n{tail}")
     return done.stdout
+
+
+def try_engine() -> None:
+    """Raise ImageError where the engine cannot start a container, before minutes go into images.
+
+    The trial's image is empty: when the engine misses its command (exit status 127), all else of a start has worked.
+    """
+    importing = subprocess.run(["docker", "import", "-"], input="\0" * 1024, capture_output=True, text=True)
+    image = importing.stdout.strip()
+    start = [
+        "docker",
+        "run",
+        "--rm",
+        "--memory=64m",
+        "--pids-limit=64",
+        "--security-opt=no-new-privileges",
+        image,
+        "/no",
+    ]
+    trial = subprocess.run(start, capture_output=True, text=True) if image else importing
+    if image:
+        remove(image)
+    if trial.returncode == 127:
+        return
+    first = INIT_ENVIRONMENT.read_text(encoding="utf-8", errors="replace").split("\0")
+    kinds = [pair.partition("=")[2] for pair in first if pair.startswith("container=")]
+    remedy = (
+        NESTING.format(kinds[0]) if kinds else "Look at journalctl -u docker, or without systemd /var/log/docker.log."
+    )
+    raise ImageError(f"The Docker engine cannot start a container: {trial.stderr.strip()}\n{remedy}")
 
 
 def exists(image: str) -> bool:
@@ -201,6 +239,9 @@ def main() -> None:
             if not module.check_mode:
                 removed = [image for image in removed if remove(image)]
             module.exit_json(changed=bool(removed), made=made, removed=removed)
+        wanted = [*module.params["pulls"], *(image["tag"] for image in module.params["builds"])]
+        if not module.check_mode and not all(map(exists, wanted)):
+            try_engine()
         for image in module.params["pulls"]:
             if not exists(image):
                 made.append(image)

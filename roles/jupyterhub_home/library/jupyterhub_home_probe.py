@@ -67,6 +67,8 @@ holder:
 """
 
 SOCKET = "/var/run/docker.sock"
+# See cgroups(7).
+CONTROLLERS, V1_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/proc/cgroups")
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
@@ -113,8 +115,25 @@ def engine() -> dict[str, Any]:
         "compose": plugins.get("compose"),
         "buildx": plugins.get("buildx"),
         "root": info.get("DockerRootDir") or None,
+        "limits": limits(info),
         "socket_gid": os.stat(SOCKET).st_gid if version and os.path.exists(SOCKET) else None,
     }
+
+
+def limits(info: dict[str, Any]) -> list[str]:
+    """What the kernel can limit a container in, by the word of the engine of a docker info, else by the kernel's."""
+    if info.get("ServerVersion"):
+        told = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}
+        return [name for name, key in told.items() if info.get(key, True)]
+    try:
+        return CONTROLLERS.read_text(encoding="utf-8").split()
+    except OSError:
+        pass  # cgroup v1
+    try:
+        lines = V1_CONTROLLERS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ["memory", "cpu", "pids"]  # Nobody can tell; the engine will.
+    return [line.split()[0] for line in lines if line.endswith("\t1")]
 
 
 def client_version() -> str:
