@@ -235,12 +235,14 @@ def leave_homes(world: World) -> None:
     """The volumes of two users who are gone."""
     for name in HOMES:
         labels = f"--label jupyterhub-home.project={PROJECT} --label jupyterhub-home.user={name}"
-        world.host.check_output(f"docker volume create {labels} {PROJECT}-user-{name}")
+        for volume in (f"{PROJECT}-user-{name}", f"{PROJECT}-user-{name}-home"):
+            world.host.check_output(f"docker volume create {labels} {volume}")
 
 
 def homes(world: World) -> list[str]:
-    """Those of the two that are still there."""
-    return [name for name in HOMES if world.host.run(f"docker volume inspect {PROJECT}-user-{name}").rc == 0]
+    """Those of the two of whom something is still there."""
+    volumes = world.host.check_output("docker volume ls --quiet")
+    return [name for name in HOMES if f"{PROJECT}-user-{name}" in volumes]
 
 
 # Of the passwords hash-first and hash-then.

@@ -57,6 +57,7 @@ def test_everybody_is_known_before_the_first_login(story: Story) -> None:
 def test_a_user_taken_out_is_gone_and_the_files_stay(story: Story, host: Host, without: list[dict[str, Any]]) -> None:
     bob = story.serve("bob")
     bob.save("kept.txt", "of bob\n")
+    bob.run("open('/home/jovyan/thesis.txt', 'w').write('of bob')")
     token = token_of(bob)
     assert accepted(story, token) and not gone(bob)
     hashes = shadow(host)
@@ -66,7 +67,7 @@ def test_a_user_taken_out_is_gone_and_the_files_stay(story: Story, host: Host, w
     for text in (change.tried, change.output):
         assert "Removed from the hub, with sessions and tokens: bob" in text
         assert "Their servers were running, and are stopped: bob" in text
-        assert "Their files are kept, in the volumes jupyterhub-home-user-NAME: bob" in text
+        assert "Their files are kept, in the volumes jupyterhub-home-user-bob-home, jupyterhub-home-user-bob" in text
     assert story.refuses("bob")
     assert gone(bob) and not accepted(story, token)
     assert bob.http.get(f"{story.url}/user/bob/api/contents", timeout=30, allow_redirects=False).status_code != 200
@@ -81,6 +82,7 @@ def test_a_user_taken_out_is_gone_and_the_files_stay(story: Story, host: Host, w
     assert gone(bob) and not accepted(story, token)
     bob = story.serve("bob")
     assert bob.load("kept.txt") == "of bob\n"
+    assert bob.run("open('/home/jovyan/thesis.txt').read()") == "'of bob'"
     bob.stop()
 
 
@@ -160,6 +162,7 @@ def test_every_kind_of_hash(story: Story) -> None:
 def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
     anne = story.serve("anne.o")
     anne.save("mine.txt", "of anne\n")
+    anne.run("open('/home/jovyan/thesis.txt', 'w').write('of anne')")
     anna = {"name": "anna", "password": "anna-test-secret", "renamed_from": "anne.o"}
     change = story.change(users=[MIA, ALICE, BOB, anna])
     assert change.tasks == [USERS_TASK]
@@ -168,11 +171,13 @@ def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
     assert story.refuses("anne.o") and gone(anne)
     client = story.serve("anna")
     assert client.load("mine.txt") == "of anne\n"
+    assert client.run("open('/home/jovyan/thesis.txt').read()") == "'of anne'"
     client.save("more.txt", "of anna\n")
     volumes = host.check_output("docker volume ls --quiet").split()
-    assert "jupyterhub-home-user-anne-2eo" not in volumes
-    labels = host.check_output("docker volume inspect --format '{{json .Labels}}' jupyterhub-home-user-anna")
-    assert '"jupyterhub-home.user":"anna"' in labels
+    assert not {"jupyterhub-home-user-anne-2eo", "jupyterhub-home-user-anne-2eo-home"} & set(volumes)
+    for name in ("jupyterhub-home-user-anna", "jupyterhub-home-user-anna-home"):
+        labels = host.check_output(f"docker volume inspect --format '{{{{json .Labels}}}}' {name}")
+        assert '"jupyterhub-home.user":"anna"' in labels
 
     # The old name comes back with files of its own: neither's are touched.
     story.change(users=[MIA, ALICE, BOB, {"name": "anna", "password": "anna-test-secret"}, ANNE])
@@ -188,7 +193,7 @@ def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
 
     change = story.change(users=[MIA, ALICE, BOB], delete_homes=["anna", "anne.o"])
     for text in (change.tried, change.output):
-        assert "Home of anna deleted: jupyterhub-home-user-anna" in text
+        assert "Home of anna deleted: jupyterhub-home-user-anna-home, jupyterhub-home-user-anna" in text
     assert "anna" not in host.check_output("docker volume ls --quiet")
 
 

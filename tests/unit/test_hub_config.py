@@ -1,7 +1,10 @@
 """The configuration of the hub and of a server without either: what the JSON files become, and who wins over whom."""
 
 import asyncio
+import contextlib
 import json
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +17,7 @@ import jupyterhub_home as home
 import pytest
 import reconcile
 from conftest import ROLE
+from docker.errors import NotFound
 from jupyterhub import orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.httpclient import JupyterHubHTTPClient
@@ -309,15 +313,48 @@ def test_who_a_server_runs_as(mounts: list[dict[str, Any]], user: str | None, gr
 class Engine:
     """Stands in for Docker's API client and remembers what it was asked to create."""
 
+    base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
+    image_user = "1000:100"
+
     def __init__(self) -> None:
         self.created: dict[str, Any] = {}
+        self.home_owner = 1000
+        self.in_home: list[dict[str, Any]] = []  # containers beside the server's
+        self.status = 0  # what these end with
 
     def create_host_config(self, **options: Any) -> dict[str, Any]:
         return options
 
     def create_container(self, **options: Any) -> dict[str, str]:
-        self.created = options
+        if options["name"].endswith("-home"):
+            self.in_home.append(options)
+        else:
+            self.created = options
         return {"Id": "0123456789abcdef"}
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        return {"Config": {"User": self.created.get("user", self.image_user)}}
+
+    @contextlib.contextmanager
+    def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
+        """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
+        assert url.endswith("/v1.41/containers/0123456789abcdef/archive") and params == {"path": home.HOME}
+        head = tarfile.TarInfo("jovyan")
+        head.uid = self.home_owner
+        yield SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: iter([head.tobuf()]))
+
+    def remove_container(self, name: str, force: bool = False) -> None:
+        if force:  # nothing is left of an earlier start
+            raise NotFound(name)
+
+    def start(self, name: str) -> None:
+        assert self.in_home[-1]["name"] == name
+
+    def wait(self, name: str) -> dict[str, int]:
+        return {"StatusCode": self.status}
+
+    def logs(self, name: str) -> bytes:
+        return b"mv: what it says\n"
 
     def inspect_image(self, image: str) -> dict[str, Any]:
         return {"Config": {"Cmd": ["jupyterhub-singleuser"]}}
@@ -330,7 +367,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     yield engine
 
 
-def spawn(engine: Engine, config: dict[str, Any] | None = None, name: str = "alice.b", **traits: Any) -> Any:
+def spawn(
+    engine: Engine,
+    config: dict[str, Any] | None = None,
+    name: str = "alice.b",
+    chosen: tuple[str, ...] = (),
+    **traits: Any,
+) -> Any:
     """The spawner after the steps of a spawn that shape the container."""
     user = SimpleNamespace(name=name, groups=[], url=f"/user/{name}/")
     ours = {"HomeSpawner": {"project": "home"}, "DockerSpawner": {"prefix": "home-user", "network_name": "home"}}
@@ -338,7 +381,8 @@ def spawn(engine: Engine, config: dict[str, Any] | None = None, name: str = "ali
     merged.merge(Config(config or {}))
     spawner = home.HomeSpawner(config=merged, user=user)
     spawner.get_args = list
-    spawner.user_options = {"image": "chosen:1"}
+    spawner.user_options = {"image": "chosen:1", **dict.fromkeys(chosen, "on")}
+    spawner.orm_spawner = SimpleNamespace(name="", server=None, user_options=spawner.user_options)
     asyncio.run(spawner.apply_group_overrides())
     for trait, value in traits.items():
         setattr(spawner, trait, value)
@@ -363,9 +407,12 @@ def test_container(files: Files, engine: Engine) -> None:
     assert (host["pids_limit"], host["cpu_quota"], host["auto_remove"]) == (100, 150_000, False)
     assert (host["cap_drop"], host["security_opt"]) == (["ALL"], ["no-new-privileges"])
     assert [(m["Type"], m["Source"], m["Target"]) for m in host["mounts"]] == [
-        ("volume", "home-user-alice-2eb", home.WORK)
+        ("volume", "home-user-alice-2eb-home", home.HOME),
+        ("volume", "home-user-alice-2eb", home.WORK),
     ]
-    assert host["mounts"][0]["VolumeOptions"]["Labels"]["jupyterhub-home.user"] == "alice.b"
+    for volume in host["mounts"]:
+        assert volume["VolumeOptions"]["Labels"] == engine.created["labels"]
+    assert engine.in_home == []
     assert spawner.user_options == {}
 
 
@@ -406,12 +453,98 @@ def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
     files.write("spawner.json", SPAWNER | {"mounts": [folder]})
     spawn(engine)
     mounts = engine.created["host_config"]["mounts"]
-    assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [("bind", "/home/{username}", home.WORK)]
+    assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [
+        ("bind", "/home/{username}", home.WORK),
+        ("volume", "home-user-alice-2eb-home", home.HOME),
+    ]
     assert engine.created["user"] == "1001:1001"
     assert engine.created["environment"]["HOME"] == home.HOME
     spawn(engine, name="bob")
     assert engine.created["host_config"]["mounts"][0]["Type"] == "volume"
     assert "user" not in engine.created
+
+
+@pytest.mark.parametrize(
+    ("before", "folder", "image_user", "chown"),
+    [
+        (1000, None, "1000:100", None),
+        (1001, None, "1000:100", "1000"),  # the mount of the work folder is gone
+        (1001, None, "1000", "1000"),
+        (1000, 1001, "1000:100", "1001"),
+        (1001, 1001, "1000:100", None),
+        (1001, None, "jovyan", None),  # only the image knows who that is
+        (1001, None, "", None),
+        (1001, None, "0:0", None),
+    ],
+)
+def test_the_home_belongs_to_whom_the_server_runs_as(
+    files: Files, engine: Engine, before: int, folder: int | None, image_user: str, chown: str | None
+) -> None:
+    if folder:
+        files.write("spawner.json", SPAWNER | {"mounts": [mount(home.WORK, uid=folder, gid=7)]})
+    engine.home_owner, engine.image_user = before, image_user
+    spawn(engine)
+    if chown is None:
+        assert engine.in_home == []
+        return
+    (beside,) = engine.in_home
+    assert beside["entrypoint"] == ["sh", "-c", f'chown -hR {chown} "$0"', home.HOME]
+    assert (beside["name"], beside["image"], beside["user"]) == ("home-user-alice-2eb-home", "user:1", "0")
+    assert beside["labels"] == engine.created["labels"]
+    host = beside["host_config"]
+    assert [m["Source"] for m in host["mounts"]] == ["home-user-alice-2eb-home"]
+    assert (host["network_mode"], host["cap_drop"]) == ("none", ["ALL"])
+    assert host["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
+
+
+@pytest.mark.parametrize("trait", ["volumes", "read_only_volumes"])
+@pytest.mark.parametrize(("target", "ours"), [(home.HOME, home.WORK), (home.WORK + "/", home.HOME)])
+def test_the_owners_volume_takes_the_place_of_ours(
+    files: Files, engine: Engine, trait: str, target: str, ours: str
+) -> None:
+    engine.home_owner = 7
+    spawn(engine, {"DockerSpawner": {trait: {"nfs-{username}": target}}})
+    assert [m["Target"] for m in engine.created["host_config"]["mounts"]] == [ours]
+    assert len(engine.in_home) == (ours == home.HOME)
+
+
+def test_a_start_without_own_packages(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine, chosen=(home.WITHOUT_PACKAGES,))
+    assert engine.created["environment"]["PYTHONNOUSERSITE"] == "1"
+    assert engine.in_home == []
+    assert spawner.user_options == spawner.orm_spawner.user_options == {}, "the next start would have it too"
+    asyncio.run(spawner.apply_group_overrides())
+    asyncio.run(spawner.create_object())
+    assert "PYTHONNOUSERSITE" not in engine.created["environment"]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_start_with_fresh_settings(
+    files: Files, engine: Engine, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    engine.status = status
+    spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(home.FRESH_SETTINGS,))
+    (beside,) = engine.in_home
+    assert beside["entrypoint"] == ["sh", "-c", home.PUT_ASIDE, home.HOME]
+    assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
+    assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
+    assert spawner.user_options == spawner.orm_spawner.user_options == {"image": "chosen:1"}
+
+
+def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:
+    """And once more, when some are there again."""
+    for name in (".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".local/lib/package", ".ssh/config", "thesis"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".bashrc").symlink_to("/nowhere")
+    tmp_path.chmod(0o300)
+    subprocess.run(["sh", "-c", home.PUT_ASIDE, str(tmp_path)], check=True)
+    kept = next(tmp_path.glob("old-settings-*"))
+    moved = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
+    assert moved == {".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".bashrc"}
+    for name in (".local/lib/package", ".ssh/config", "thesis"):
+        assert (tmp_path / name).read_text() == name
+    assert not (tmp_path / ".jupyter").exists()
 
 
 def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None:
@@ -422,7 +555,7 @@ def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None
     assert engine.created["environment"]["PIP_CERT"] == home.CA_BUNDLE
     files.write("spawner.json", SPAWNER)
     spawn(engine)
-    assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume"]
+    assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume", "volume"]
 
 
 @pytest.mark.parametrize(("answers", "ended", "asked"), [([False, False, True], None, 3), ([False] * 99, 1, 20)])

@@ -346,7 +346,7 @@ case "$*" in
 "volume create"*)
     for name; do :; done
     mkdir -p "$here/volumes/$name/_data"; echo "$name" ;;
-"volume rm"*) rm -r "$volume"; echo "$3" ;;
+"volume rm"*) shift 2; for name; do rm -r "$here/volumes/$name"; echo "$name"; done ;;
 "ps --all"*) name=$here/ended-${5#volume=}; if [ -f "$name" ]; then cat "$name"; fi ;;
 ps*) name=$here/running-${3#volume=}; if [ -f "$name" ]; then cat "$name"; fi ;;
 inspect*) echo running 0 ;;
@@ -537,7 +537,8 @@ ANNA = {"name": "anna", "password": "hunter2", "renamed_from": "anne"}
 
 @pytest.mark.parametrize("name", ["alice", "a.b", "a-b", "a_b-c.d", "_x", "a1", "kim.lee-1_2"])
 def test_a_volume_has_dockerspawners_name(name: str) -> None:
-    assert homes.volume_name("home", name) == f"home-user-{home.HomeSpawner._escape(name)}"
+    work = f"home-user-{home.HomeSpawner._escape(name)}"
+    assert homes.volume_names("home", name) == (f"{work}-home", work)
 
 
 @pytest.fixture
@@ -628,6 +629,83 @@ def test_a_move_that_was_killed_before_the_files_moved(converge: Converge, engin
     assert engine.volumes() == {"home-user-anna": ["a of home-user-anne"]}
 
 
+def test_the_whole_home_follows(converge: Converge, engine: Engine, web: Web) -> None:
+    for name in ("anne-home", "anne"):
+        engine.volume(f"home-user-{name}", "a")
+    (engine.here / "ended-home-user-anne-home").write_text("0123456789ab\n")
+    tried = converge(ANNA, url=web.url, check=True)
+    assert tried["notes"] == ["Home of anne carried over to anna"] and engine.changes() == []
+    assert converge(ANNA, url=web.url)["notes"] == tried["notes"]
+    assert engine.volumes() == {
+        "home-user-anna": ["a of home-user-anne"],
+        "home-user-anna-home": ["a of home-user-anne-home"],
+    }
+    assert engine.changes()[0] == "rm 0123456789ab"
+    assert not converge(ANNA, url=web.url)["changed"]
+
+
+def test_settings_of_the_new_name_are_kept_in_the_old_home(converge: Converge, engine: Engine, web: Web) -> None:
+    """She has started a server under the new name, and saved nothing in its work folder."""
+    for name, file in {"anne-home": "a", "anne": "b", "anna-home": "c"}.items():
+        engine.volume(f"home-user-{name}", file)
+    engine.volume("home-user-anna")
+    tried = converge(ANNA, url=web.url, check=True)
+    assert tried["notes"] == ["Home of anne carried over to anna; what anna had is in ~/home-of-anna"]
+    assert engine.changes() == []
+    assert converge(ANNA, url=web.url)["notes"] == tried["notes"]
+    data = engine.volumes_folder / "home-user-anna-home/_data"
+    assert (data / "a").read_text() == "a of home-user-anne-home"
+    assert (data / "home-of-anna/c").read_text() == "c of home-user-anna-home"
+    assert (engine.volumes_folder / "home-user-anna/_data/b").read_text() == "b of home-user-anne"
+    assert not converge(ANNA, url=web.url)["changed"]
+
+
+@pytest.mark.parametrize("killed_after", ["home kept", "home moved", "home removed", "work moved"])
+def test_a_move_of_both_that_was_killed_is_finished(
+    converge: Converge, engine: Engine, web: Web, killed_after: str
+) -> None:
+    old, old_work = (engine.volume(f"home-user-anne{suffix}", "a") for suffix in ("-home", ""))
+    new = engine.volume("home-user-anna-home", "c")
+    steps: dict[str, Callable[[], object]] = {
+        "home kept": lambda: new.rename(old / "home-of-anna"),
+        "home moved": lambda: old.rename(new),
+        "home removed": old.parent.rmdir,
+        "work moved": lambda: old_work.rename(engine.volume("home-user-anna")),
+    }
+    for name, step in steps.items():
+        step()
+        if name == killed_after:
+            break
+    assert converge(ANNA, url=web.url)["changed"]
+    assert sorted(volume.name for volume in engine.volumes_folder.iterdir()) == [
+        "home-user-anna",
+        "home-user-anna-home",
+    ]
+    assert (new / "a").read_text() == "a of home-user-anne-home"
+    assert (new / "home-of-anna/c").read_text() == "c of home-user-anna-home"
+    assert (engine.volumes_folder / "home-user-anna/_data/a").read_text() == "a of home-user-anne"
+    assert not converge(ANNA, url=web.url)["changed"]
+
+
+@pytest.mark.parametrize("who", ["anne-home", "anna-home"])
+def test_a_home_is_in_use_also_where_the_work_folder_is_the_machines(
+    converge: Converge, engine: Engine, web: Web, who: str
+) -> None:
+    engine.volume("home-user-anne-home", "a")
+    engine.volume("home-user-anna-home", "a")
+    (engine.here / f"running-home-user-{who}").write_text("a-server\n")
+    assert "is in use by a-server" in converge(ANNA, url=web.url)["msg"]
+    assert engine.changes() == []
+
+
+def test_a_whole_home_is_deleted(converge: Converge, engine: Engine, web: Web) -> None:
+    for name in ("bob-home", "bob", "bob-2do-home"):
+        engine.volume(f"home-user-{name}", "a")
+    done = converge(ALICE, url=web.url, delete_homes=["bob"])
+    assert done["notes"] == ["Home of bob deleted: home-user-bob-home, home-user-bob"]
+    assert list(engine.volumes()) == ["home-user-bob-2do-home"]
+
+
 @pytest.mark.parametrize("who", ["anne", "anna"])
 def test_a_home_in_use_is_not_moved(converge: Converge, engine: Engine, web: Web, who: str) -> None:
     engine.volume("home-user-anne", "a")
@@ -689,12 +767,13 @@ def test_an_error_of_docker_is_said(converge: Converge, web: Web, token_file: Pa
 @pytest.mark.parametrize("check", [True, False])
 def test_homes_of_the_gone_are_kept_and_named(converge: Converge, engine: Engine, serve: Serve, check: bool) -> None:
     web = serve((200, {**NOTHING, "remove": ["bob", "dora", "eve"]}))
-    converge(ALICE, BOB, {"name": "carl", "password": "hunter2"})
-    for name in ("alice", "bob", "carl", "eve"):
+    converge(ALICE, BOB, {"name": "carl-o", "password": "hunter2"})
+    for name in ("alice", "bob-home", "bob", "carl-2do-home", "eve"):
         engine.volume(f"home-user-{name}", "a")
     done = converge(ALICE, url=web.url, delete_homes=["eve"], check=check)
-    assert "Their files are kept, in the volumes home-user-NAME: bob, carl" in done["notes"]
-    assert len(engine.volumes()) == (4 if check else 3)
+    said = "Their files are kept, in the volumes home-user-bob-home, home-user-bob, home-user-carl-2do-home"
+    assert said in done["notes"]
+    assert len(engine.volumes()) == (5 if check else 4)
 
 
 def test_no_home_is_touched_before_the_hub_has_answered(converge: Converge, engine: Engine, serve: Serve) -> None:

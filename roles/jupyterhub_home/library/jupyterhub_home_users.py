@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Make the hub's users match a list: who may log in, what the hub knows of them, and their home volumes."""
+"""Make the hub's users match a list: who may log in, what the hub knows of them, and their volumes."""
 
 from __future__ import annotations
 
@@ -290,8 +290,8 @@ def main() -> None:
             changed = changed or bool(done)
             notes += done
             gone = {*accounts.old, *found.get("remove", [])} - {*accounts.new, *renamed.values(), *deleted}
-            kept = [name for name in sorted(gone) if homes.of(name)]
-            notes += named(f"Their files are kept, in the volumes {homes.project}-user-NAME: {{}}", kept)
+            kept = [volume for name in sorted(gone) for volume in homes.of(name)]
+            notes += named("Their files are kept, in the volumes {}", kept)
     except HubError as error:
         module.fail_json(
             msg=f"{module.params['url']}: {error}\nThe users' files are written, so logins are as declared; what the "

@@ -1,4 +1,4 @@
-"""Users' home volumes: where a name's files are, moved to another name, deleted when an owner says so."""
+"""Users' volumes: where a name's files are, moved to another name, deleted when an owner says so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from functools import cached_property
 
 from ansible.module_utils.jupyterhub_home_engine import LABEL, EngineError, docker, folder
 
+HOME = "-home"  # what the name of a home volume ends in; no user's name is escaped so that it does
 
-def volume_name(project: str, user: str) -> str:
-    """The volume that DockerSpawner mounts for a user: its escape of everything but a-z and 0-9."""
-    return f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
+
+def volume_names(project: str, user: str) -> tuple[str, str]:
+    """The volumes that a user's servers mount, as home and as work folder.
+
+    DockerSpawner escapes everything in a name but a-z and 0-9.
+    """
+    work = f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
+    return work + HOME, work
 
 
 class Homes:
-    """The home volumes of a project. With pretend nothing is changed, and what would be is said the same."""
+    """The users' volumes of a project. With pretend nothing is changed, and what would be is said the same."""
 
     def __init__(self, project: str, *, pretend: bool) -> None:
         self.project = project
@@ -25,59 +31,73 @@ class Homes:
         """The engine's volumes, as they were first."""
         return set(docker("volume", "ls", "--quiet").splitlines())
 
-    def of(self, user: str) -> str | None:
-        """The name of a user's home volume, None when there is none."""
-        name = volume_name(self.project, user)
-        return name if name in self.names else None
+    def of(self, user: str) -> list[str]:
+        """The names of a user's volumes, without those that are not there."""
+        return [name for name in volume_names(self.project, user) if name in self.names]
 
-    def release(self, user: str, volume: str) -> None:
-        """Remove ended containers that hold a volume; EngineError while one runs."""
+    def has_files(self, volume: str) -> bool:
+        """Whether a volume is there with files in it; EngineError where that cannot be seen."""
+        return volume in self.names and (files := folder(volume)).is_dir() and any(files.iterdir())
+
+    def release(self, user: str) -> None:
+        """Remove ended containers that hold a user's volumes; EngineError while one runs."""
         if self.pretend:  # the real run stops the servers of removed users first
             return
-        running = docker("ps", "--filter", f"volume={volume}", "--format", "{{.Names}}")
-        if running:
-            text = f"The home of {user}, {volume}, is in use by {running}. Stop that server, then run again."
-            raise EngineError(text)
-        if ended := docker("ps", "--all", "--quiet", "--filter", f"volume={volume}").split():
-            docker("rm", *ended)
+        for volume in self.of(user):
+            running = docker("ps", "--filter", f"volume={volume}", "--format", "{{.Names}}")
+            if running:
+                text = f"The home of {user}, {volume}, is in use by {running}. Stop that server, then run again."
+                raise EngineError(text)
+            if ended := docker("ps", "--all", "--quiet", "--filter", f"volume={volume}").split():
+                docker("rm", *ended)
 
     def move(self, renamed: dict[str, str]) -> list[str]:
         """Carry the files of old names over to new ones, {new: old}; gives what was done, in words.
 
-        The files are not copied: their folder gets the other volume's name. A home of the new name that has files
-        already is left alone, and so is the old one: EngineError.
+        The files are not copied: their folder gets the other volume's name. A work folder of the new name that has
+        files already is left alone, and so is everything of the old one: EngineError. A home of the new name, which has
+        settings as soon as a server was started, is kept in a folder of the other.
         """
         done = []
         for new, old in sorted(renamed.items()):
-            source, target = self.of(old), self.of(new)
-            if not source:
+            if not self.of(old):
                 continue
-            files = folder(source)
-            if files.is_dir():  # else a run was killed after the files had moved
-                if target and any(folder(target).iterdir()):
-                    raise EngineError(
-                        f"Both {old} and {new} have files, in the volumes {source} and {target}; neither was touched. "
-                        f"Take renamed_from: {old} away to keep both."
-                    )
-                self.release(old, source)
-                if target:
-                    self.release(new, target)
-                if not self.pretend:
-                    labels = (f"--label={LABEL}.project={self.project}", f"--label={LABEL}.user={new}")
-                    target = docker("volume", "create", *labels, volume_name(self.project, new))
-                    files.rename(folder(target))
+            (old_home, source), (new_home, target) = (volume_names(self.project, name) for name in (old, new))
+            if self.has_files(source) and self.has_files(target):
+                raise EngineError(
+                    f"Both {old} and {new} have files, in the volumes {source} and {target}; neither was touched. "
+                    f"Take renamed_from: {old} away to keep both."
+                )
+            kept = f"home-of-{new}" if self.has_files(old_home) and self.has_files(new_home) else ""
+            self.release(old)
+            self.release(new)
             if not self.pretend:
-                docker("volume", "rm", source)
-            done.append(f"Home of {old} carried over to {new}")
+                # The home first: a server that starts after a kill makes a home with files, and an empty work folder.
+                self.carry(old_home, new_home, new, kept)
+                self.carry(source, target, new)
+            done.append(f"Home of {old} carried over to {new}" + (f"; what {new} had is in ~/{kept}" if kept else ""))
         return done
 
+    def carry(self, source: str, target: str, user: str, kept: str = "") -> None:
+        """Give the files of a volume, if it is there, to another; what that has goes into their folder `kept`."""
+        if source not in self.names:
+            return
+        files = folder(source)
+        if files.is_dir():  # else a run was killed after the files had moved
+            labels = (f"--label={LABEL}.project={self.project}", f"--label={LABEL}.user={user}")
+            there = folder(docker("volume", "create", *labels, target))
+            if kept:
+                there.rename(files / kept)
+            files.rename(there)
+        docker("volume", "rm", source)
+
     def delete(self, users: list[str]) -> list[str]:
-        """Delete the home volumes of these users; gives what was done, in words."""
+        """Delete the volumes of these users; gives what was done, in words."""
         done = []
         for user in users:
-            if volume := self.of(user):
-                self.release(user, volume)
+            if volumes := self.of(user):
+                self.release(user)
                 if not self.pretend:
-                    docker("volume", "rm", volume)
-                done.append(f"Home of {user} deleted: {volume}")
+                    docker("volume", "rm", *volumes)
+                done.append(f"Home of {user} deleted: {', '.join(volumes)}")
         return done

@@ -4,10 +4,12 @@ hub.json is read when the hub starts, spawner.json at every spawn and by the cul
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os.path
 import sys
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import aiohttp.connector
 import jupyterhub.roles
 import reconcile
+from docker.errors import NotFound
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub import orm
@@ -37,6 +40,18 @@ CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_C
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
 LABEL = "jupyterhub-home"
 DNS_LABEL_MAX = 63
+# A user may choose these for one start of a server, on the hub's pages.
+WITHOUT_PACKAGES, FRESH_SETTINGS = "without_packages", "fresh_settings"
+# Puts a user's settings into a folder of the home; what a new home begins with is there again.
+PUT_ASIDE = """\
+chmod u+rwx "$0" && cd "$0" || exit
+kept=old-settings-$(date +%Y-%m-%d-%H%M%S)
+for name in .jupyter .ipython .config .local/share/jupyter .local/etc .bashrc .bash_profile .bash_login .profile; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    mkdir -p "$kept/$(dirname "$name")" && mv "$name" "$kept/$name" || exit
+    if [ -e "/etc/skel/$name" ]; then cp -R "/etc/skel/$name" "$name"; fi
+done
+"""
 SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
 
 Settings = dict[str, Any]
@@ -164,6 +179,9 @@ class HomeSpawner(DockerSpawner):
     project = Unicode(help="Name that containers and volumes are labelled with.").tag(config=True)
     settings: Settings
     started_with: Settings | None = None
+    once: frozenset[str] = frozenset()
+    user_options: Settings
+    orm_spawner: Any
     extra_host_config: Any
     extra_create_kwargs: Any
 
@@ -200,16 +218,26 @@ class HomeSpawner(DockerSpawner):
             if trait not in configured:
                 setattr(self, trait, value)
         self.started_with = self.settings
-        if not self.allowed_images:  # JupyterHub remembers a choice even when there is none any more
-            self.user_options.pop("image", None)
+        self.take_choices()
         await super().apply_group_overrides()
 
+    def take_choices(self) -> None:
+        """Take what is for this start alone, and an image when there is no choice any more.
+
+        JupyterHub remembers what a user chose, and gives it to every later start.
+        """
+        self.once = frozenset(self.user_options) & {WITHOUT_PACKAGES, FRESH_SETTINGS}
+        gone = self.once if self.allowed_images else {*self.once, "image"}
+        self.user_options = {key: value for key, value in self.user_options.items() if key not in gone}
+        if self.orm_spawner and self.once:
+            self.orm_spawner.user_options = self.user_options
+
     def labels(self) -> dict[str, str]:
-        """What the server's container and volume are known by."""
+        """What the server's container and volumes are known by."""
         return {f"{LABEL}.project": self.project, f"{LABEL}.user": self.user.name}
 
     def docker_mounts(self) -> list[Settings]:
-        """Arguments of docker.types.Mount: the host folders, the user's volume as work folder."""
+        """Arguments of docker.types.Mount: the host folders, the user's volumes as home and as work folder in it."""
         mounts: list[Settings] = [
             {
                 "type": "bind",
@@ -223,9 +251,12 @@ class HomeSpawner(DockerSpawner):
         if self.settings["ca_bundle"]:  # a network that inspects TLS is known to the machine alone
             bundle = self.settings["ca_bundle"]
             mounts.append({"type": "bind", "source": bundle, "target": CA_BUNDLE, "read_only": True})
-        if all(mount["target"] != WORK for mount in mounts):
-            volume = "{prefix}-{username}"
-            mounts.append({"type": "volume", "source": volume, "target": WORK, "labels": self.labels()})
+        taken = {mount["target"] for mount in mounts}
+        taken |= {os.path.normpath(target) for target in self.volume_mount_points}  # the owner's
+        # No name is escaped so that it ends in -home.
+        for target, volume in ((HOME, "{prefix}-{username}-home"), (WORK, "{prefix}-{username}")):
+            if target not in taken:
+                mounts.append({"type": "volume", "source": volume, "target": target, "labels": self.labels()})
         return mounts
 
     def host_config(self) -> Settings:
@@ -257,6 +288,8 @@ class HomeSpawner(DockerSpawner):
             env = dict.fromkeys(CA_VARIABLES, CA_BUNDLE) | env
         if identity(self.settings["mounts"])["user"]:
             env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
+        if WITHOUT_PACKAGES in self.once:
+            env["PYTHONNOUSERSITE"] = "1"
         return env
 
     async def create_object(self) -> Settings:
@@ -270,9 +303,64 @@ class HomeSpawner(DockerSpawner):
         try:
             self.extra_host_config, self.extra_create_kwargs = layers
             container: Settings = await super().create_object()
-            return container
         finally:
             self.extra_host_config, self.extra_create_kwargs = given
+        await self.prepare_home(container["Id"])
+        return container
+
+    async def prepare_home(self, container: str) -> None:
+        """Make the home belong to whom the server will run as, and put the settings aside if the user said so.
+
+        Another user's files, from a time with another work folder, could be neither read nor changed, and ssh wants its
+        own to be their user's. The group stays: the one that the image gave.
+        """
+        home = next((mount for mount in self.mount_binds if mount["Target"] == HOME), None)
+        if home is None or home["Type"] != "volume":
+            return  # the owner's own
+        user = (await self.docker("inspect_container", container))["Config"]["User"]
+        uid = user.partition(":")[0]
+        if uid.isdecimal() and int(uid) not in (0, await self.home_owner(container)):
+            capabilities = ["CHOWN", "DAC_READ_SEARCH"]
+            await self.in_home(home, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
+        if FRESH_SETTINGS in self.once:
+            await self.in_home(home, PUT_ASIDE, user=user)
+
+    async def home_owner(self, container: str) -> int:
+        """The numeric owner of the home in a container that need not run."""
+
+        def head() -> bytes:
+            # As the client's own get_archive, but closed after the first block, which is of the folder itself.
+            url = f"{self.client.base_url}/v{self.client.api_version}/containers/{container}/archive"
+            plain = {"Accept-Encoding": "identity"}
+            request = self.client.get(
+                url, params={"path": HOME}, headers=plain, stream=True, timeout=self.client.timeout
+            )
+            with request as answer:
+                answer.raise_for_status()
+                block: bytes = next(answer.iter_content(tarfile.BLOCKSIZE))
+                return block
+
+        block = await asyncio.wrap_future(self.executor.submit(head))
+        return tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape").uid
+
+    async def in_home(self, home: Settings, script: str, user: str, cap_add: list[str] | None = None) -> None:
+        """Run a shell script, whose $0 is the home, in a container that has nothing else. A failure is logged."""
+        name = f"{self.container_name}-home"
+        host = self.client.create_host_config(
+            mounts=[home], network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
+        )
+        with contextlib.suppress(NotFound):  # of a start that was killed
+            await self.docker("remove_container", name, force=True)
+        await self.docker(
+            "create_container", image=self.image, name=name, user=user, entrypoint=["sh", "-c", script, HOME],
+            working_dir="/", labels=self.labels(), host_config=host,
+        )  # fmt: skip
+        await self.docker("start", name)
+        ended = await self.docker("wait", name)
+        if ended["StatusCode"]:
+            said = await self.docker("logs", name)
+            self.log.error("The home of %s: %s", self.user.name, said.decode(errors="replace").strip())
+        await self.docker("remove_container", name)
 
     async def start(self) -> tuple[str, int]:
         """Start the container and give its host and port, no sooner than it listens or has ended.
@@ -360,6 +448,7 @@ def configure(c: Config) -> Settings:
     c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/jupyterhub_cookie_secret"
     c.JupyterHub.upgrade_db = True  # copies the SQLite file first
     c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     c.JupyterHub.authenticator_class = HomeAuthenticator
     c.JupyterHub.spawner_class = HomeSpawner
 
