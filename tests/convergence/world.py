@@ -140,7 +140,7 @@ class World:
     def installed_in_server(self, name: str, package: str) -> str:
         """The version of a package in a user's running server, empty if it has none."""
         self.server(name)
-        return self.installed(f"user-{name}", "/opt/nb/bin/python", package)
+        return self.installed(f"user-{name}", "python3", package)
 
     def installed(self, service: str, python: str, package: str) -> str:
         """The version of a package in a running container, empty if it has none."""
