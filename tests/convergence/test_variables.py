@@ -208,6 +208,15 @@ def test_free_disk(home: World, run: Run) -> None:
     assert own_containers(home.host) == before
 
 
+def test_free_disk_where_images_are(host: Host, run: Run) -> None:
+    """In the engine's own folder, or in containerd's; molecule/imagestore is about that."""
+    store = host.check_output("docker info --format '{{json .DriverStatus}}'")
+    containerd = "io.containerd.snapshotter.v1" in store
+    assert containerd == (host.backend.name != "jhh-convergence"), store
+    done = run({"jupyterhub_home_free_disk_min": "900T"})
+    assert f" Looked for in /var/lib/{'containerd' if containerd else 'docker'}." in " ".join(done.stdout.split())
+
+
 @pytest.fixture
 def bare_inventory(host: Host, tmp_path: Path) -> Iterator[Path]:
     """The inventory of a machine like this one, on which there is no Docker."""

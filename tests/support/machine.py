@@ -20,11 +20,12 @@ def playbook(
 
     shared: below the scenario's own inventory lies the one that scenarios share.
     """
-    scenario = host.backend.name.removeprefix("jhh-")
+    scenario = os.environ.get("MOLECULE_SCENARIO_NAME") or host.backend.name.removeprefix("jhh-")
     folders = ("shared", scenario) if shared else (scenario,)
-    inventories = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in folders]
+    where = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in folders]
+    where.append(f"--limit={host.backend.name}")
     return subprocess.run(
-        ["ansible-playbook", name, *inventories, *options, "--extra-vars", json.dumps(variables)],
+        ["ansible-playbook", name, *where, *options, "--extra-vars", json.dumps(variables)],
         cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip

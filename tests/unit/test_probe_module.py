@@ -96,6 +96,24 @@ def test_limits_before_there_is_an_engine(
     assert set(probe.limits({})) == found
 
 
+CONTAINERD = {"DockerRootDir": "/srv/docker", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+
+
+def test_images_are_in_the_engines_folder_or_in_containerds(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket = tmp_path / "containerd.sock"
+    monkeypatch.setattr(probe, "OWN_CONTAINERD", str(socket))
+    assert probe.image_folder({**CONTAINERD, "DriverStatus": [["Backing Filesystem", "extfs"]]}) == "/srv/docker"
+    assert probe.image_folder({}) == "/var/lib/docker"
+    program("containerd", "exit 1")
+    assert probe.image_folder(CONTAINERD) == "/var/lib/containerd"
+    program("containerd", """[ "$*" = 'config dump' ] && printf "root = '/srv/big'\nstate = '/run/containerd'\n" """)
+    assert probe.image_folder(CONTAINERD) == "/srv/big"
+    socket.touch()
+    assert probe.image_folder(CONTAINERD) == "/srv/docker/containerd/daemon"
+
+
 @pytest.fixture
 def held() -> Iterator[int]:
     """A port on 127.0.0.1 that somebody listens on."""

@@ -377,6 +377,7 @@ MACHINE = {
     "root": True,
     "port": "",
     "directory": "",
+    "disk": "/var/lib/docker",
     "free_disk": 10 * GIB,
     "ca_bundle": True,
     "docker": DOCKER,
@@ -427,7 +428,7 @@ def test_an_unsupported_system(system: dict[str, str], name: str) -> None:
             "Write: jupyterhub_home_bind_address: 192.0.2.20, or",
         ),
         ({"directory": "is a file"}, {}, "directory: /opt/jupyterhub-home is a file."),
-        ({"free_disk": GIB}, {}, "only 1.0G are free for images and volumes, not 4G."),
+        ({"free_disk": GIB}, {}, "only 1.0G are free for images and volumes, not 4G. Looked for in /var/lib/docker."),
         ({"ca_bundle": False}, {"ca_bundle": "/x.pem"}, "ca_bundle: /x.pem is no file"),
         (
             {"docker": {**DOCKER, "installed": False}},

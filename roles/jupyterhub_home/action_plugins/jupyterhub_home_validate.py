@@ -733,7 +733,9 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
     if machine["free_disk"] < wanted and not report.about("free_disk_min"):
         free = machine["free_disk"] / 2**30
         report.add(
-            f"{PREFIX}free_disk_min", f"only {free:.1f}G are free for images and volumes, not {good['free_disk_min']}.",
+            f"{PREFIX}free_disk_min",
+            f"only {free:.1f}G are free for images and volumes, not {good['free_disk_min']}. "
+            f"Looked for in {machine['disk']}.",
             f"{PREFIX}free_disk_min: {int(machine['free_disk'] * 0.9 / 2**20)}M, or make room (docker image prune)",
         )  # fmt: skip
     bundle = good["ca_bundle"]

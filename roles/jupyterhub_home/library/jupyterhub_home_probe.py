@@ -67,6 +67,8 @@ holder:
 """
 
 SOCKET = "/var/run/docker.sock"
+# Of the containerd that dockerd runs itself where it finds none.
+OWN_CONTAINERD = "/run/docker/containerd/containerd.sock"
 # See cgroups(7).
 CONTROLLERS, V1_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/proc/cgroups")
 # What Compose said of a compose.yml, by project.
@@ -115,9 +117,21 @@ def engine() -> dict[str, Any]:
         "compose": plugins.get("compose"),
         "buildx": plugins.get("buildx"),
         "root": info.get("DockerRootDir") or None,
+        "images": image_folder(info),
         "limits": limits(info),
         "socket_gid": os.stat(SOCKET).st_gid if version and os.path.exists(SOCKET) else None,
     }
+
+
+def image_folder(info: dict[str, Any]) -> str:
+    """Where the engine of a docker info keeps images: in its own folder or, as newer ones do, in containerd's."""
+    root = str(info.get("DockerRootDir") or "/var/lib/docker")
+    if ["driver-type", "io.containerd.snapshotter.v1"] not in (info.get("DriverStatus") or []):
+        return root
+    if os.path.exists(OWN_CONTAINERD):
+        return f"{root}/containerd/daemon"
+    configured = re.search(r"""^root = ["'](.+)["']$""", output("containerd", "config", "dump") or "", re.M)
+    return configured[1] if configured else "/var/lib/containerd"
 
 
 def limits(info: dict[str, Any]) -> list[str]:
@@ -349,6 +363,7 @@ def main() -> None:
             project = {"settled": False, "found": [], "mend": False, "start": False}
     docker = asked_engine.result()
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
+    disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     module.exit_json(
         changed=False,
         holder=holder,
@@ -366,7 +381,8 @@ def main() -> None:
             "written": record.intact(OWN_FOLDERS),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
-            "free_disk": free_disk(docker["root"] or "/var/lib/docker"),
+            "disk": disk,
+            "free_disk": free_disk(disk),
             "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
             **more,
         },
