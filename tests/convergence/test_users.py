@@ -200,14 +200,33 @@ def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
 def test_users_that_an_admin_added(story: Story) -> None:
     mia = story.client("mia")
     assert mia.hub("POST", "/users/guest").status_code == 201
+    token = str(mia.hub("POST", "/users/guest/tokens", json={"note": "by an admin"}).json()["token"])
+    assert not accepted(story, token)
     change = story.change(undeclared_users="keep")
-    assert change.tasks == [] and "guest" in story.rows()
+    assert change.tasks == [USERS_TASK] and "guest" in story.rows()
+    assert accepted(story, token) and story.refuses("guest")
     # Somebody who was declared once goes also then.
     story.change(users=[MIA, ALICE, ANNE], undeclared_users="keep")
     assert "guest" in story.rows() and "bob" not in story.rows()
     change = story.change()
     assert "Removed from the hub, with sessions and tokens: guest" in change.tried
-    assert "guest" not in story.rows()
+    assert "guest" not in story.rows() and not accepted(story, token)
+
+
+def test_another_login_that_is_taken_away_again(story: Story, host: Host) -> None:
+    """Whom it let in is gone with the first run."""
+    anybody = {"JupyterHub": {"authenticator_class": "dummy"}, "Authenticator": {"allow_all": True}}
+    story.change(restarts={"hub"}, config=anybody)
+    stranger = story.serve("stranger", "anything")
+    token = token_of(stranger)
+    assert accepted(story, token)
+    change = story.change(restarts={"hub"})
+    for text in (change.tried, change.output):
+        assert "Removed from the hub, with sessions and tokens: stranger" in text
+        assert "Their servers were running, and are stopped: stranger" in text
+    assert gone(stranger) and not accepted(story, token)
+    assert "stranger" not in story.rows()
+    assert "jupyterhub-home-user-stranger" not in host.check_output("docker ps --all --format '{{.Names}}'").split()
 
 
 def test_the_last_admin(story: Story) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORDS, ClientFactory
-from machine import ROOT
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from client import wait_until
+from conftest import DECLARED, PASSWORDS, ClientFactory
+from machine import ROOT, containers, playbook
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from testinfra.host import Host
 
 SCREENSHOTS = ROOT / "tests/screenshots"
 CHROMIUM = "/usr/bin/chromium"
@@ -96,3 +99,158 @@ def test_tablet(browser: Browser, url: str) -> None:
     wait_for_lab(page)
     picture(page, "tablet")
     page.close()
+
+
+# --- The admin page -------------------------------------------------------
+
+
+class AdminPage:
+    """The hub's admin page in front of mia, and what the hub is behind it."""
+
+    def __init__(self, page: Page, url: str, login: ClientFactory) -> None:
+        self.page, self.url, self.login = page, url, login
+        self.page.set_default_timeout(SLOW)
+        log_in(page, f"{url}/hub/admin", "mia")
+        self.open()
+
+    def open(self) -> None:
+        self.page.goto(f"{self.url}/hub/admin")
+        expect(self.row("mia")).to_be_visible(timeout=SLOW)
+
+    def row(self, name: str) -> Locator:
+        """Of a user in the table."""
+        return self.page.get_by_test_id(f"user-row-{name}").first
+
+    def press(self, name: str, within: Locator | None = None) -> None:
+        """Press a button, above which stands what its effect is."""
+        expect(self.page.locator("#jupyterhub-home-note")).to_contain_text("undone by the next run")
+        (within or self.page).get_by_role("button", name=name, exact=True).click()
+
+    def shows(self, *names: str) -> None:
+        """The page shows these users, among the first; the hub says the same, and lets somebody else in."""
+        self.open()
+        for name in names:
+            expect(self.row(name)).to_be_visible(timeout=SLOW)
+        known = {user["name"] for user in self.login("mia").hub("GET", "/users").json()}
+        assert known >= set(names) | {"mia", "bob"}
+        assert self.login("bob").get("/hub/home").ok
+
+    def runs(self, name: str, wanted: bool) -> None:
+        """A user's server runs, or does not."""
+        mia = self.login("mia")
+
+        def as_wanted() -> bool:
+            server = mia.server(name)
+            return bool(server and server["ready"]) if wanted else server is None
+
+        wait_until(as_wanted, f"server of {name}: {wanted}", timeout=300)
+
+
+@pytest.fixture
+def admin(browser: Browser, url: str, login: ClientFactory, host: Host) -> Iterator[AdminPage]:
+    """The admin page; at the end no server runs, and the hub is as the scenario has it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    yield AdminPage(page, url, login)
+    page.close()
+    mia = login("mia")
+    for user in mia.hub("GET", "/users?state=active").json():
+        mia.hub("DELETE", f"/users/{user['name']}/server")
+    wait_until(lambda: not mia.hub("GET", "/users?state=active").json(), "servers stopped")
+    assert playbook(host, {}).returncode == 0
+
+
+def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, host: Host) -> None:
+    page, mia = admin.page, login("mia")
+
+    admin.press("Add Users")
+    page.get_by_test_id("user-textarea").fill("guest\nvisitor")
+    page.locator("#admin-check").check()
+    admin.press("Add Users", page.locator(".card"))
+    expect(admin.row("guest")).to_be_visible(timeout=SLOW)
+    admin.shows("guest", "visitor")
+    assert mia.model("guest")["admin"] is True
+
+    # The tick at Admin, which comes with the same name, of a user whose server runs.
+    admin.press("Start Server", admin.row("bob"))
+    admin.runs("bob", True)
+    admin.open()
+    admin.press("Edit User", admin.row("bob"))
+    page.locator("#admin-check").check()
+    admin.press("Apply")
+    expect(admin.row("bob")).to_be_visible(timeout=SLOW)
+    admin.shows("bob", "guest")
+    assert mia.model("bob")["name"] == "bob" and mia.server("bob")
+
+    admin.press("Edit User", admin.row("bob"))
+    page.get_by_test_id("edit-username-input").fill("bobby")
+    admin.press("Apply")
+    expect(page.get_by_text("Failed to edit user.")).to_be_visible(timeout=SLOW)
+    admin.shows("bob")
+
+    admin.press("Edit User", admin.row("visitor"))
+    admin.press("Delete user")
+    expect(admin.row("visitor")).to_have_count(0, timeout=SLOW)
+    admin.shows("guest")
+    admin.press("Edit User", admin.row("zoe"))  # who is declared
+    admin.press("Delete user")
+    expect(admin.row("zoe")).to_have_count(0, timeout=SLOW)
+    admin.shows("guest")
+
+    admin.press("Manage Groups")
+    admin.press("New Group")
+    page.get_by_test_id("group-input").fill("club")
+    admin.press("Create")
+    page.get_by_role("link", name="club").click()
+    page.get_by_test_id("username-input").fill("bob")
+    page.get_by_test_id("validate-user").click()
+    expect(page.get_by_test_id("username-input")).to_have_value("", timeout=SLOW)
+    admin.press("Apply")
+    wait_until(lambda: "club" in mia.model("bob")["groups"], "bob in the club")
+    admin.shows("bob")
+    admin.press("Manage Groups")
+    page.get_by_role("link", name="family").click()  # which is declared
+    admin.press("Delete Group")
+    wait_until(lambda: {g["name"] for g in mia.hub("GET", "/groups").json()} == {"children", "club"}, "group gone")
+    admin.shows("bob")
+
+    admin.press("Stop Server", admin.row("bob"))
+    admin.runs("bob", False)
+    admin.open()
+    page.get_by_label("user-search").fill("u")  # all of those that are shown
+    expect(admin.row("bob")).to_have_count(0, timeout=SLOW)
+    admin.press("Start All")
+    for name in ("guest", "lou"):
+        admin.runs(name, True)
+    admin.shows("guest")
+    admin.press("Stop All")
+    for name in ("guest", "lou"):
+        admin.runs(name, False)
+    admin.shows("guest")
+
+    admin.press("Spawn Page", admin.row("bob"))
+    admin.runs("bob", True)
+    admin.open()
+    admin.press("Access Server", admin.row("bob"))
+    expect(page).to_have_url(re.compile("user.bob"), timeout=SLOW)
+    before = containers(host)
+    admin.open()
+    admin.press("Shutdown Hub")
+    wait_until(lambda: containers(host).get("hub") not in (None, before["hub"]), "hub started again by Docker")
+    wait_until(lambda: login("mia"), "hub back")
+    admin.shows("guest")
+    after = containers(host)
+    assert after.pop("hub") != before.pop("hub") and after == before, "another container was touched"
+    assert mia.server("bob") and login("bob").enter().ok
+
+    # All of it is declared, or undone; what is neither stays: bob's server.
+    said = playbook(host, {}).stdout
+    assert "Removed from the hub, with sessions and tokens: guest" in said
+    assert "Added to the hub: zoe" in said and "Groups removed: club" in said
+    users = {user["name"]: user for user in mia.hub("GET", "/users").json()}
+    assert {name: (user["admin"], set(user["groups"])) for name, user in users.items()} == {
+        user["name"]: (user.get("admin", False), set(user.get("groups", []))) for user in DECLARED
+    }
+    assert containers(host) == containers(host) | after
+    again = playbook(host, {}).stdout
+    assert "changed=0" in again, again[-3000:]
+    login("zoe")

@@ -18,7 +18,7 @@ import pytest
 import reconcile
 from conftest import ROLE
 from docker.errors import NotFound
-from jupyterhub import orm
+from jupyterhub import apihandlers, orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.httpclient import JupyterHubHTTPClient
 from traitlets.config import Config
@@ -77,6 +77,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "HUB": "hub.json",
         "SPAWNER": "spawner.json",
         "USERS": "users.json",
+        "UNDECLARED": "undeclared.json",
         "TOKEN": "proxy-token",
         "USERS_TOKEN": "users-token",
         "EXTRA": "extra.py",
@@ -194,6 +195,20 @@ def test_another_authenticator_gets_the_admins_and_nothing_else(files: Files) ->
     assert c.Authenticator.admin_users == ["x"]
 
 
+def test_the_admin_page_says_where_users_are_changed(files: Files) -> None:
+    """Unless another authenticator decides who is known; templates of the owner's go before."""
+    assert load(files).JupyterHub.template_paths == [home.TEMPLATES]
+    assert load(files, config={"JupyterHub": {"template_paths": ["/x"]}}).JupyterHub.template_paths == [
+        "/x",
+        home.TEMPLATES,
+    ]
+    files.write("extra.py", "c.JupyterHub.template_paths.append('/y')")
+    assert load(files).JupyterHub.template_paths == ["/y", home.TEMPLATES]
+    other = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}})
+    assert other.JupyterHub.template_paths == ["/y", home.TEMPLATES]
+    assert "undeclared_stay" not in other.JupyterHub.template_vars
+
+
 @pytest.mark.parametrize("access", [True, False])
 def test_admin_access(files: Files, access: bool) -> None:
     load(files, admin_access=access)
@@ -276,10 +291,43 @@ def test_the_rows_that_there_are_stay_as_they_are() -> None:
     assert row.cookie_id == "declared-older"
 
 
-def test_the_hub_answers_ansible() -> None:
-    app = SimpleNamespace(get_handlers=list)
-    assert (reconcile.PATH, reconcile.UsersHandler) in home.HomeAuthenticator().get_handlers(app)
-    assert (reconcile.PATH, reconcile.UsersHandler) not in PAMAuthenticator().get_handlers(app)
+@pytest.mark.parametrize("authenticator", [home.HomeAuthenticator, "dummy"])
+def test_the_hub_answers_ansible(files: Files, authenticator: Any) -> None:
+    """Whatever the authenticator; see UsersHandler."""
+    load(files, config={"JupyterHub": {"authenticator_class": "dummy"}} if authenticator == "dummy" else {})
+    assert apihandlers.default_handlers.count((reconcile.PATH, reconcile.UsersHandler)) == 1
+
+
+def request_with(client: str | None) -> Any:
+    """A request with a token for an OAuth client, None for one with a cookie."""
+    token = SimpleNamespace(client_id=client)
+    return SimpleNamespace(get_token=lambda: token if client else None)
+
+
+@pytest.mark.parametrize(
+    ("stay", "cookie_id", "client", "good"),
+    [
+        (True, "random", "jupyterhub", True),
+        (True, "random", "jupyterhub-user-zoe", False),  # a session in a browser, of a login that there was once
+        (True, "random", None, False),
+        (True, "declared-z1", "jupyterhub", False),  # who was declared is gone with the declaration
+        (False, "random", "jupyterhub", False),
+        (None, "random", "jupyterhub", False),
+    ],
+)
+def test_tokens_of_users_of_the_pages(
+    files: Files, stay: bool | None, cookie_id: str, client: str | None, good: bool
+) -> None:
+    if stay is not None:
+        files.write("undeclared.json", {"stay": stay})
+    zoe = SimpleNamespace(name="zoe", orm_user=SimpleNamespace(cookie_id=cookie_id))
+    assert asyncio.run(home.HomeAuthenticator().refresh_user(zoe, request_with(client))) is good
+
+
+@pytest.mark.usefixtures("pam")
+def test_users_of_the_pages_cannot_log_in(files: Files) -> None:
+    files.write("undeclared.json", {"stay": True})
+    assert log_in(home.HomeAuthenticator(), "zoe") is None
 
 
 # --- servers --------------------------------------------------------------

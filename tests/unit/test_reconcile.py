@@ -12,10 +12,12 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import jupyterhub_home as home
 import pytest
 import reconcile
+import upstream
 from jupyterhub import orm, roles
 from jupyterhub.app import JupyterHub
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
+from sqlalchemy import text
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
@@ -25,7 +27,7 @@ Result = TypeVar("Result")
 TOKEN = "token-of-the-service-ansible"
 NOTHING: dict[str, Any] = {
     "add": [], "remove": [], "promote": [], "demote": [], "log_out": [], "groups": {}, "remove_groups": [],
-    "running": [], "outdated": {},
+    "running": [], "outdated": {}, "mended": [],
 }  # fmt: skip
 
 
@@ -129,18 +131,20 @@ class Hub:
         """Wait for something that runs in the hub's loop."""
         return self.loop.run_until_complete(doing)
 
-    async def fetch(self, path: str, token: str, body: str | None = None) -> Answer:
-        """GET, or with a body POST."""
+    async def fetch(self, path: str, token: str, body: str | None = None, method: str = "POST") -> Answer:
+        """GET, or with a body POST or another method."""
         done = await AsyncHTTPClient().fetch(
-            self.url + path, method="GET" if body is None else "POST", body=body, raise_error=False,
+            self.url + path, method="GET" if body is None else method, body=body, raise_error=False,
             headers={"Authorization": f"token {token}"},
         )  # fmt: skip
         return Answer(done.code, json.loads(done.body))
 
-    def ask(self, users: dict[str, Any], *, pretend: bool = False, keep: bool = False, token: str = TOKEN) -> Answer:
+    def ask(
+        self, users: dict[str, Any], *, pretend: bool = False, keep: bool = False, token: str = TOKEN, **more: Any
+    ) -> Answer:
         """What the hub answers to a wish. No two users have the same session, so each gets one with the name."""
         users = {name: {**entry, "session": f"{name}-{entry['session']}"} for name, entry in users.items()}
-        body = json.dumps({"users": users, "keep_undeclared": keep, "servers": SERVERS, "pretend": pretend})
+        body = json.dumps({"users": users, "keep_undeclared": keep, "servers": SERVERS, "pretend": pretend} | more)
         return self.run(self.fetch(reconcile.PATH, token, body))
 
     def mend(self, users: dict[str, Any], *, pretend: bool = False, keep: bool = False) -> dict[str, Any]:
@@ -149,6 +153,13 @@ class Hub:
         assert answer.status == 200, answer.body
         assert answer.body.keys() == NOTHING.keys()
         return {kind: found for kind, found in answer.body.items() if found}
+
+    def call(self, method: str, path: str, **body: Any) -> Answer:
+        """What the API answers to an admin, mia, whom the first call makes."""
+        if not orm.User.find(self.db, "mia"):
+            self.add_in_the_pages("mia").admin = True
+            roles.assign_default_roles(self.db, self.row("mia"))
+        return self.run(self.fetch(f"/api{path}", self.row("mia").new_api_token(), json.dumps(body), method))
 
     def who(self, token: str) -> int:
         """The status that somebody with this token gets."""
@@ -220,6 +231,8 @@ def make_hub(loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytes
     """make_hub(database address, Class={trait: value}): a hub."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(home, "USERS", tmp_path / "users.json")
+    monkeypatch.setattr(home, "UNDECLARED", tmp_path / "undeclared.json")
+    upstream.mend(home.declared_users)
     nothing: dict[str, Any] = {"running": set(), "stuck": set(), "stopped": []}
     for name, empty in nothing.items():
         monkeypatch.setattr(FakeSpawner, name, empty, raising=False)
@@ -411,6 +424,33 @@ def test_a_removal_that_was_cut_short_is_finished(hub: Hub, monkeypatch: pytest.
     assert hub.rows().keys() == {"alice"} and FakeSpawner.running == set()
 
 
+def test_another_authenticator_decides_until_the_list_does(make_hub: MakeHub) -> None:
+    """A run that takes that authenticator away asks the hub that still has it, to tell in a try what will go."""
+    hub = make_hub(JupyterHub={"authenticator_class": "dummy"}, Authenticator={"allow_all": True})
+    hub.add_in_the_pages("stranger")
+    hub.serve("stranger")
+    answer = hub.ask({"alice": user()})
+    assert (answer.status, answer.body["message"]) == (404, "another authenticator decides who is known")
+    tried = hub.ask({"alice": user()}, pretend=True, decides=True).body
+    assert (tried["add"], tried["remove"], tried["running"]) == (["alice"], ["stranger"], ["stranger"])
+    assert hub.rows().keys() == {"stranger"}
+    assert hub.ask({"alice": user()}, decides=True).body == tried
+    assert hub.rows().keys() == {"alice"} and FakeSpawner.stopped == [("stranger", True)]
+
+
+def test_tokens_of_users_who_stay_are_good(hub: Hub, users_file: Path) -> None:
+    """Until they do not stay any more."""
+    hub.app.authenticator.auth_refresh_age = 30
+    hub.mend({"alice": user()})
+    token = hub.add_in_the_pages("zoe").new_api_token()
+    assert hub.who(token) == 403
+    undeclared = users_file.with_name("undeclared.json")
+    for stay, status in (("true", 200), ("false", 403)):
+        undeclared.write_text(f'{{"stay": {stay}}}')
+        hub.app.users["zoe"]._auth_refreshed = None  # later
+        assert hub.who(token) == status
+
+
 # --- What goes wrong ------------------------------------------------------
 
 
@@ -523,3 +563,207 @@ def test_another_spawner_knows_of_no_settings(hub: Hub, monkeypatch: pytest.Monk
     hub.serve("alice")
     monkeypatch.delattr(FakeSpawner, "outdated_settings")
     assert hub.mend({"alice": user()}) == {}
+
+
+# --- Rows that nobody can have --------------------------------------------
+
+
+@pytest.fixture
+def restart(make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Hub]:
+    """restart(statement…): a hub on the same database each time, in which somebody did this before."""
+    path = tmp_path / "hub.sqlite"
+
+    async def answers(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr("jupyterhub.user.User._wait_up", answers)
+
+    def start(*statements: str, **config: Any) -> Hub:
+        with sqlite3.connect(path) as database:  # foreign keys are not looked at
+            for statement in statements:
+                database.execute(statement)
+        return make_hub(f"sqlite:///{path}", **config)
+
+    return start
+
+
+@pytest.fixture
+def declare(users_file: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """declare(users): write users.json; gives the same users."""
+
+    def write(users: dict[str, Any]) -> dict[str, Any]:
+        entries = {name: {**entry, "session": f"{name}-{entry['session']}"} for name, entry in users.items()}
+        users_file.write_text(json.dumps(entries))
+        return users
+
+    return write
+
+
+@pytest.fixture
+def users_file(tmp_path: Path) -> Path:
+    """Where users.json is."""
+    return tmp_path / "users.json"
+
+
+Restart = Callable[..., Hub]
+Declare = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@pytest.mark.parametrize("name", ["bob", "BOB", None])
+def test_a_name_that_stays_is_left_alone(hub: Hub, name: str | None) -> None:
+    """What the admin page sends for a tick at Admin."""
+    hub.add_in_the_pages("bob")
+    given = {} if name is None else {"name": name}
+    answer = hub.call("PATCH", "/users/bob", **given, admin=True)
+    assert (answer.status, answer.body["name"], answer.body["admin"]) == (200, "bob", True)
+    assert hub.rows()["bob"] == (True, {"user", "admin"}, set())
+
+
+@pytest.mark.parametrize("name", ["bobby", "", " ", "..", 5, ["bob"]])
+def test_nobody_is_renamed_without_the_files(hub: Hub, name: Any) -> None:
+    hub.add_in_the_pages("bob")
+    answer = hub.call("PATCH", "/users/bob", admin=True, name=name)
+    assert answer.status == 400 and "renamed_from: bob" in answer.body["message"]
+    assert hub.rows()["bob"][0] is False
+
+
+@pytest.mark.parametrize("change", [{"groups": ["x"]}, {"roles": ["admin"]}])
+def test_a_change_that_jupyterhub_would_leave_half_done(hub: Hub, change: dict[str, Any]) -> None:
+    hub.add_in_the_pages("bob")
+    assert hub.call("PATCH", "/users/bob", admin=True, **change).status == 400
+    assert hub.rows()["bob"] == (False, {"user"}, set())
+
+
+@pytest.mark.parametrize("name", [None, "", " ", 5])
+def test_no_group_without_a_name(hub: Hub, name: Any) -> None:
+    answer = hub.call("POST", "/groups", groups=[name])
+    assert (answer.status, answer.body["message"]) == (400, f"{name!r} is no name")
+    assert hub.groups() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [("x", {"url": "foo"}), ("y", {"url": "http://127.0.0.1:99999999/"}), ("%20", {}), ("z", {"oauth_client_id": "q"})],
+)
+def test_of_a_service_that_cannot_be_nothing_stays(restart: Restart, name: str, service: dict[str, Any]) -> None:
+    hub = restart()
+    assert hub.call("POST", f"/services/{name}", **service).status == 400
+    assert {name for (name,) in hub.db.query(orm.Service.name)} == {"ansible", "other"}
+    assert restart().mend({}) == {"remove": ["mia"]}
+
+
+def test_a_service_that_ends_every_start_is_removed(restart: Restart) -> None:
+    restart()
+    wrong = "insert into services (name, url, from_config, timeout) values ('{}', {}, 0, 30)"
+    hub = restart(wrong.format(" x", "null"), wrong.format("y", "'foo'"), wrong.format("", "null"))
+    assert {name for (name,) in hub.db.query(orm.Service.name)} == {"ansible", "other"}
+
+
+@pytest.mark.parametrize("called", [None, "", " ", "bobby"])
+def test_a_user_who_lost_the_name_has_it_again(restart: Restart, declare: Declare, called: str | None) -> None:
+    """At the start of the hub, with a running server that goes on; the last one is of JupyterHub's own renaming."""
+    wish = declare({"alice": user(), "bob": user(admin=True, groups=["lab"])})
+    hub = restart()
+    hub.mend(wish)
+    token = hub.row("bob").new_api_token()
+    hub.serve("bob").orm_spawner.server.base_url = "/user/bob/"
+    hub.db.commit()
+    hub.db.query(orm.User).filter_by(name="bob").update({"name": called})
+    hub.db.commit()
+    hub = restart()
+    assert hub.mend(wish) == {}
+    assert hub.rows()["bob"] == (True, {"admin", "user"}, {"lab"})
+    assert hub.app.users["bob"].spawners[""].active and hub.who(token) == 200
+    assert FakeSpawner.stopped == []
+
+
+def test_a_user_of_the_pages_is_known_by_the_running_server(restart: Restart) -> None:
+    hub = restart()
+    hub.add_in_the_pages("zoé")
+    hub.serve("zoé").orm_spawner.server.base_url = "/below/user/zo%C3%A9/"
+    hub.add_in_the_pages("carl")
+    hub.db.commit()
+    hub = restart("update users set name = null")
+    assert hub.rows().keys() == {"zoé"}, "of carl nothing tells"
+    assert hub.mend({}) == {"remove": ["zoé"], "running": ["zoé"]}
+    assert FakeSpawner.stopped == [("zoé", True)]
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_who_has_logged_in_anew_since(restart: Restart, declare: Declare, second: bool) -> None:
+    """The first row's server goes on in the second row; with a server of that it has ended already."""
+    hub = restart()
+    wish = declare({"bob": user()})
+    hub.mend(wish)
+    token = hub.row("bob").new_api_token()
+    hub.serve("bob").orm_spawner.state = {"object_id": "first"}
+    hub.db.commit()
+    hub = restart(
+        "update users set name = null, cookie_id = 'declared-bob-s1' where name = 'bob'", *NEW_BOB[: 3 if second else 1]
+    )
+    assert hub.rows().keys() == {"bob"}
+    spawner = hub.app.users["bob"].spawners[""]
+    assert (spawner.active, spawner.orm_spawner.state) == (True, {"object_id": "second" if second else "first"})
+    assert hub.who(token) == 200
+    assert hub.mend(wish) == {"log_out": ["bob"]}
+    assert hub.db.query(orm.Spawner).count() == 1
+
+
+NEW_BOB = [
+    "insert into users (id, name, admin, cookie_id) values (50, 'bob', 0, 'another')",
+    "insert into servers (id, proto, ip, port, base_url, cookie_name) "
+    "values (50, 'http', '127.0.0.1', 1, '/user/bob/', 'c')",
+    "insert into spawners (user_id, server_id, name, state) values (50, 50, '', '{\"object_id\": \"second\"}')",
+]
+
+
+def test_users_who_were_renamed_into_each_other(hub: Hub) -> None:
+    """Each has the other's session, which no two rows may have at any time."""
+    wish = {"alice": user(), "bob": user(), "carl": user()}
+    hub.mend(wish)
+    for old, new in (("alice", "x"), ("bob", "alice"), ("carl", "bob"), ("x", "carl")):
+        hub.db.query(orm.User).filter_by(name=old).update({"name": new})
+    hub.db.commit()
+    assert hub.mend(wish) == {"log_out": ["alice", "bob", "carl"]}
+    assert {name: hub.row(name).cookie_id for name in wish} == {name: f"declared-{name}-s1" for name in wish}
+    hub.db.execute(text("update users set name = 'someone' where name = 'alice'"))
+    hub.db.commit()
+    assert hub.mend(wish) == {"mended": ["alice had the name 'someone'"]}
+
+
+def test_a_server_without_a_user(restart: Restart) -> None:
+    """Its user is there again: it ends with the user, or goes on."""
+    hub = restart()
+    hub.mend({"alice": user(), "bob": user()})
+    for name in ("alice", "bob"):
+        hub.serve(name).orm_spawner.server.base_url = f"/user/{name}/"
+    hub.db.commit()
+    hub = restart("delete from users where name = 'bob'", "update spawners set user_id = null")
+    assert hub.mend({"alice": user()}) == {"remove": ["bob"], "running": ["bob"]}
+    assert FakeSpawner.stopped == [("bob", True)]
+    assert hub.app.users["alice"].spawners[""].active
+
+
+def test_a_running_hub_is_mended_too(hub: Hub) -> None:
+    wish = {"alice": user(), "bob": user(groups=["lab"])}
+    hub.mend(wish)
+    hub.serve("bob")
+    hub.add_in_the_pages("zoe")
+    for statement in (
+        "update users set name = null where name in ('bob', 'zoe')",
+        "insert into groups (name) values (null)",
+        *NEW_BOB[:1],
+    ):
+        hub.db.execute(text(statement))
+    hub.db.commit()
+    before = hub.count()
+    tried = hub.mend(wish, pretend=True)
+    assert hub.count() == before
+    assert hub.mend(wish) == tried
+    assert sorted(tried.pop("mended")) == [
+        "a group had no name", "a user was there a second time, with the name None",
+        "bob was there a second time, with the name None",
+    ]  # fmt: skip
+    assert tried == {"log_out": ["bob"], "groups": {"bob": ["lab"]}}
+    assert hub.mend(wish) == {}
+    assert hub.app.users["bob"].spawners[""].active and FakeSpawner.stopped == []

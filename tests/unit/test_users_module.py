@@ -19,7 +19,7 @@ from conftest import Program, RunModule, Serve, Web
 
 ALICE = {"name": "alice", "password": "hunter2-alice", "admin": True, "groups": ["staff", "family"]}
 BOB = {"name": "bob", "password": "hunter2-bob"}
-FILES = ["group", "passwd", "shadow", "users.json"]
+FILES = ["group", "passwd", "shadow", "undeclared.json", "users.json"]
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_the_files_have_their_form(folder: Path, converge: Converge) -> None:
 def test_only_the_hub_reads_the_hashes(folder: Path, converge: Converge) -> None:
     converge(ALICE)
     modes = {path.name: path.stat().st_mode & 0o7777 for path in folder.iterdir()}
-    assert modes == {"group": 0o644, "passwd": 0o644, "shadow": 0o400, "users.json": 0o640}
+    assert modes == {"group": 0o644, "passwd": 0o644, "shadow": 0o400, "undeclared.json": 0o640, "users.json": 0o640}
     assert folder.stat().st_mode & 0o7777 == 0o755
 
 
@@ -283,7 +283,7 @@ def test_a_kill_grants_nobody_a_login_too_early(
     monkeypatch.setattr(users, "replace_file", killed)
     wish = ({**ALICE, "password": "hunter2-new"}, {"name": "carl", "password": "hunter2"})
     with pytest.raises(KeyboardInterrupt):
-        converge(*wish)
+        converge(*wish, keep_undeclared=True)
     assert (folder / "shadow").read_bytes() == shadow
     assert (sessions_in(folder).get("alice") != before["alice"]) == (killed_at == "shadow")
     monkeypatch.setattr(users, "replace_file", replace)
@@ -518,6 +518,18 @@ def test_another_authenticator_knows_of_no_list(converge: Converge, serve: Serve
     for wait in (0, 5):
         done = converge(ALICE, url=web.url, wait=wait)
         assert (done["reconciled"], done["notes"], done["outdated"]) == (True, [], {})
+    # A hub of an older version, whose list is about to decide.
+    (warning,) = converge(ALICE, url=web.url, decides=True, check=True)["warnings"]
+    assert "What the hub would change cannot be told" in warning
+    assert [request.body["decides"] for request in web.asked] == [False, False, True]
+
+
+def test_the_hub_reads_whether_undeclared_users_stay(converge: Converge, folder: Path) -> None:
+    for keep, changed in ((False, True), (True, True), (True, False), (False, True)):
+        tried = converge(ALICE, keep_undeclared=keep, check=True)
+        done = converge(ALICE, keep_undeclared=keep)
+        assert tried["changed"] is done["changed"] is changed
+        assert json.loads((folder / "undeclared.json").read_text()) == {"stay": keep}
 
 
 @pytest.mark.usefixtures("engine")

@@ -22,7 +22,7 @@ DOCUMENTATION = r"""
 module: jupyterhub_home_users
 short_description: Make the hub's users match a list
 description:
-  - Writes passwd(5), shadow(5) and group(5) for libnss-extrausers, and users.json for the hub's configuration.
+  - Writes passwd(5), shadow(5) and group(5) for libnss-extrausers; users.json and undeclared.json for the hub.
   - A password whose hash on the target still verifies keeps that hash byte for byte.
   - Then the running hub makes its database match, homes of renamed users are moved, and those that are named deleted.
 options:
@@ -38,6 +38,10 @@ options:
   url: {type: str, required: true, description: Address of the hub through the proxy, with its slash.}
   token_file: {type: path, required: true, description: File with the token of the hub's service that may do this.}
   keep_undeclared: {type: bool, required: true, description: Whether users whom an admin added in the hub stay.}
+  decides:
+    type: bool
+    default: false
+    description: Whether this list decides whom the hub knows, once the run is done. Else the hub's authenticator says.
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
   wait:
@@ -105,8 +109,8 @@ class Accounts:
     A user's `session` in users.json is a random text that lasts as long as the password: the hub puts it into cookies.
     """
 
-    def __init__(self, directory: Path, users: list[dict[str, Any]], owner: int) -> None:
-        self.directory, self.owner = directory, owner
+    def __init__(self, directory: Path, users: list[dict[str, Any]], owner: int, keep_undeclared: bool) -> None:
+        self.directory, self.owner, self.keep_undeclared = directory, owner, keep_undeclared
         users = sorted(users, key=lambda user: str(user["name"]))
         self.names = [user["name"] for user in users]
         self.old_passwd = table(directory / "passwd")
@@ -139,6 +143,7 @@ class Accounts:
         wishes = {
             "group": (f"{GROUP}:x:{FIRST_ID}:\n", 0o644, 0, 0),
             "passwd": (passwd, 0o644, 0, 0),
+            "undeclared.json": (json.dumps({"stay": self.keep_undeclared}) + "\n", 0o640, 0, self.owner),
             "users.json": (json.dumps(self.new, indent=2, sort_keys=True) + "\n", 0o640, 0, self.owner),
             "shadow": ("".join(f"{n}:{self.hashes[n]}:::::::\n" for n in self.names), 0o400, self.owner, self.owner),
         }
@@ -197,6 +202,7 @@ def named(text: str, names: list[str]) -> list[str]:
 def said_of_hub(found: dict[str, Any], users: dict[str, Any]) -> list[str]:
     """The differences that the hub found, one line a kind."""
     return [
+        *named("Mended in the hub's database: {}", found.get("mended", [])),
         *named("Added to the hub: {}", found["add"]),
         *named("Removed from the hub, with sessions and tokens: {}", found["remove"]),
         *named("Their servers were running, and are stopped: {}", found["running"]),
@@ -224,6 +230,7 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
     data = {
         "users": accounts.new,
         "keep_undeclared": wanted["keep_undeclared"],
+        "decides": wanted["decides"],
         "servers": wanted["servers"],
         "pretend": module.check_mode,
     }
@@ -235,7 +242,9 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
 
     try:
         return patiently(ask, f"{wanted['project']}-hub", wanted["wait"]) if needed else ask()
-    except NotFoundError:  # another authenticator decides who is known
+    except NotFoundError:  # another authenticator decides who is known, or did until this run
+        if module.check_mode and wanted["decides"]:
+            module.warn("What the hub would change cannot be told: it has another login now, and an older version.")
         return {}
     except HubError as error:
         if needed:
@@ -255,6 +264,7 @@ def main() -> None:
             "url": {"type": "str", "required": True},
             "token_file": {"type": "path", "required": True, "no_log": False},
             "keep_undeclared": {"type": "bool", "required": True},
+            "decides": {"type": "bool", "default": False},
             "servers": {"type": "dict", "required": True},
             "delete_homes": {"type": "list", "elements": "str", "required": True},
             "wait": {"type": "int", "default": 0},
@@ -265,7 +275,9 @@ def main() -> None:
     )
     pretend = module.check_mode
     listed = [user for user in json.loads(module.params["users"]) if user.get("state", "present") == "present"]
-    accounts = Accounts(Path(module.params["directory"]), listed, module.params["owner"])
+    accounts = Accounts(
+        Path(module.params["directory"]), listed, module.params["owner"], module.params["keep_undeclared"]
+    )
     accounts_changed = accounts.changes()
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)

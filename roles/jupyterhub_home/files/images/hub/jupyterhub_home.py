@@ -1,6 +1,7 @@
 """The hub of jupyterhub-home: what the role writes as JSON becomes JupyterHub's configuration.
 
-hub.json is read when the hub starts, spawner.json at every spawn and by the culler, users.json at every login.
+hub.json is read when the hub starts, spawner.json at every spawn and by the culler, users.json and undeclared.json at
+every login.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any
 import aiohttp.connector
 import jupyterhub.roles
 import reconcile
+import upstream
 from docker.errors import NotFound
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
@@ -29,8 +31,10 @@ HUB = Path("/etc/jupyterhub-home/hub.json")
 SPAWNER = Path("/etc/jupyterhub-home/spawner.json")
 EXTRA = Path("/etc/jupyterhub-home/extra.py")
 USERS = Path("/var/lib/extrausers/users.json")
+UNDECLARED = Path("/var/lib/extrausers/undeclared.json")
 TOKEN = Path("/run/secrets/proxy-token")
 USERS_TOKEN = Path("/etc/jupyterhub-home/users-token")
+TEMPLATES = str(Path(__file__).with_name("templates"))
 
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
@@ -90,11 +94,26 @@ def declared_users() -> dict[str, Settings]:
     return read_json(USERS) if USERS.exists() else {}
 
 
+def undeclared_stay() -> bool:
+    """Whether users whom an admin added in the running hub stay: undeclared.json, {stay}; not while it is not there."""
+    return bool(read_json(UNDECLARED, "stay")["stay"]) if UNDECLARED.exists() else False
+
+
+def has_own_token(handler: Any) -> bool:
+    """Whether a request came with a token that was made on purpose, and not for a session in a browser."""
+    token = handler.get_token() if handler else None
+    return bool(token and token.client_id == reconcile.OWN_TOKENS)
+
+
 class HomeAuthenticator(PAMAuthenticator):
     """PAM says who somebody is, users.json what they may do; a name that is not in it is nobody.
 
+    Who was added in the running hub, and stays, has no password; tokens that an admin made for them are good.
+
     These are defaults and no configuration, so that the owner's wins at every level.
     """
+
+    list_decides = True  # of users.json, see UsersHandler
 
     def _service_default(self) -> str:
         return "jupyterhub"
@@ -134,11 +153,10 @@ class HomeAuthenticator(PAMAuthenticator):
         if not isinstance(user, orm.User) and (entry := declared_users().get(user.name)):
             user.orm_user.cookie_id = reconcile.cookie_id(entry)
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        return [*super().get_handlers(app), (reconcile.PATH, reconcile.UsersHandler)]
-
     async def refresh_user(self, user: Any, handler: Any = None) -> Settings | bool:
-        model = self.declared(user.name)
+        model: Any = self.declared(user.name)
+        if not model and undeclared_stay() and not user.orm_user.cookie_id.startswith(reconcile.DECLARED):
+            model = has_own_token(handler)
         if not model and handler and not hasattr(handler, "_token_authenticated"):
             handler._token_authenticated = False  # JupyterHub 6.1.1 forgets it and fails instead
         return model or False
@@ -440,6 +458,7 @@ def configure(c: Config) -> Settings:
     token = read_text(TOKEN)
     users = declared_users()
     read_json(SPAWNER)  # a broken file shows now, not at the first spawn
+    upstream.mend(declared_users)
 
     c.JupyterHub.base_url = hub["base_url"]
     c.JupyterHub.hub_ip = "0.0.0.0"
@@ -448,9 +467,9 @@ def configure(c: Config) -> Settings:
     c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/jupyterhub_cookie_secret"
     c.JupyterHub.upgrade_db = True  # copies the SQLite file first
     c.JupyterHub.cleanup_servers = False
-    c.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     c.JupyterHub.authenticator_class = HomeAuthenticator
     c.JupyterHub.spawner_class = HomeSpawner
+    c.JupyterHub.template_paths, c.JupyterHub.template_vars = [], {}
 
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = "http://proxy:8001"
@@ -497,6 +516,9 @@ def configure(c: Config) -> Settings:
 
 def complete(c: Config, required: Settings) -> None:
     """After the owner's Python: another authenticator's admins, and what an assigned list replaced."""
+    c.JupyterHub.template_paths = [*c.JupyterHub.template_paths, TEMPLATES]
+    if c.JupyterHub.authenticator_class is HomeAuthenticator:  # what the admin page says of the list is of no other
+        c.JupyterHub.template_vars["undeclared_stay"] = lambda user: undeclared_stay()
     if c.JupyterHub.authenticator_class is not HomeAuthenticator and "admin_users" not in c.Authenticator:
         c.Authenticator.admin_users = set(required["admins"])
     for trait, ours in (("services", required["services"]), ("load_roles", required["load_roles"])):

@@ -4,10 +4,13 @@ Ansible posts the users; what the database has beyond them goes, with sessions, 
 """
 
 import asyncio
+import re
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 from jupyterhub import orm, roles, scopes
 from jupyterhub.apihandlers.base import APIHandler
+from sqlalchemy import func, inspect, or_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from tornado import web
@@ -28,6 +31,84 @@ Changes = dict[str, Any]
 def cookie_id(declared: dict[str, Any]) -> str:
     """What the database must have as a user's cookie id; another one ends every session in a browser."""
     return DECLARED + str(declared["session"])
+
+
+def no_name(column: Any) -> Any:
+    """The condition that a name is NULL or blank."""
+    return or_(column.is_(None), func.trim(column) == "")
+
+
+def user_of(spawner: orm.Spawner) -> str | None:
+    """The name of the user for whom a running server was started, which is in its address; None of another's."""
+    address = re.search(r"/user/([^/]+)/", spawner.server.base_url) if spawner.server else None
+    return unquote(address[1]) if address else None
+
+
+def mend_rows(db: Session, users: Users) -> list[str]:
+    """Mend rows that nobody can have, with which JupyterHub does not start; gives what was mended, in words.
+
+    A user without a name, or with one that was changed in the running hub, gets the own one back, and a running server
+    without a user its user: nobody's work ends. users: as for `differences`. Commits nothing.
+    """
+    mended = []
+    names = {cookie_id(user): name for name, user in users.items()}
+    for row_id, called, cookie in db.query(orm.User.id, orm.User.name, orm.User.cookie_id).all():
+        nameless = not (called or "").strip()
+        if called in users or not (nameless or cookie in names):
+            continue
+        row: Any = db.get(orm.User, row_id)
+        servers = [spawner for spawner in row._orm_spawners if spawner.server]
+        name = names.get(cookie) or next(filter(None, map(user_of, servers)), None)
+        if name and not orm.User.find(db, name):
+            row.name = name
+            mended.append(f"{name} had the name {called!r}")
+            continue
+        if name:  # who has logged in anew since
+            hand_over(row, orm.User.find(db, name))
+        db.delete(row)
+        mended.append(f"{name or 'a user'} was there a second time, with the name {called!r}")
+    for spawner in db.query(orm.Spawner).filter(~orm.Spawner.user.has()).all():
+        name = user_of(spawner)
+        if name and not orm.User.find(db, name):
+            db.add(orm.User(name=name))
+            roles.assign_default_roles(db, orm.User.find(db, name))
+        if name:
+            adopt(orm.User.find(db, name), spawner)
+        else:
+            db.delete(spawner)
+        mended.append(f"a server of {name or 'nobody'} had no user")
+    for group in db.query(orm.Group).filter(no_name(orm.Group.name)).all():
+        db.delete(group)
+        mended.append("a group had no name")
+    nowhere = orm.Service.url.is_not(None) & (orm.Service.url != "") & (orm.Service._server_id.is_(None))
+    for service in db.query(orm.Service).filter(~orm.Service.from_config, or_(no_name(orm.Service.name), nowhere)):
+        db.delete(service)
+        mended.append(f"the service {service.name} was not whole")
+    db.flush()
+    return mended
+
+
+def hand_over(row: orm.User, other: orm.User) -> None:
+    """Give a user's running servers and own tokens to another row of the same user."""
+    for spawner in list(row._orm_spawners):
+        if spawner.server:
+            adopt(other, spawner)
+    for token in list(row.api_tokens):
+        if token.client_id == OWN_TOKENS:
+            token.user = other
+
+
+def adopt(user: orm.User, spawner: orm.Spawner) -> None:
+    """Make a running server a user's, unless another one runs under that name: that took its container's name."""
+    db = Session.object_session(user)
+    assert db
+    present = user.orm_spawners.get(spawner.name)
+    if present is None or not present.server:
+        if present is not None:
+            db.delete(present)
+        spawner.user = user
+    else:
+        db.delete(spawner)
 
 
 def differences(db: Session, users: Users, keep_undeclared: bool, kept_groups: set[str]) -> Changes:
@@ -79,7 +160,9 @@ def end_sessions(db: Session, row: orm.User, new_cookie_id: str) -> None:
 class UsersHandler(APIHandler):
     """POST {users, keep_undeclared, servers, pretend}: the differences that were, or with pretend would be, mended.
 
-    servers: what spawner.json has, or will have. A server that was started with something else is named in the answer.
+    decides: whether the list is about to decide who is known, whatever the present authenticator; a hub with another
+    one answers 404 else. servers: what spawner.json has, or will have. A server that was started with something else is
+    named in the answer.
     Answers 503 with a message when the database cannot be used or a server does not stop.
     """
 
@@ -110,12 +193,18 @@ class UsersHandler(APIHandler):
         wish = self.get_json_body()
         if not isinstance(wish, dict) or not {"users", "keep_undeclared", "servers", "pretend"} <= wish.keys():
             raise web.HTTPError(400, "users, keep_undeclared, servers and pretend are wanted")
+        if not (wish.get("decides") or getattr(self.authenticator, "list_decides", False)):
+            raise web.HTTPError(404, "another authenticator decides who is known")
         for name, user in wish["users"].items():
             user["admin"] = user["admin"] or name in self.authenticator.admin_users
         kept_groups = set(self.app.load_groups) | {g for role in self.app.load_roles for g in role.get("groups", [])}
         try:
             async with self.one_at_a_time:
+                mended = mend_rows(self.db, wish["users"])
                 found = differences(self.db, wish["users"], wish["keep_undeclared"], kept_groups)
+                found["mended"] = mended
+                if mended:
+                    self.db.rollback() if wish["pretend"] else self.forget_stale()
                 found["running"] = self.running(found["remove"])
                 if not wish["pretend"]:
                     await self.apply(found, wish["users"])
@@ -126,7 +215,17 @@ class UsersHandler(APIHandler):
 
     def running(self, names: list[str]) -> list[str]:
         """Those of the users who have a server."""
-        return [name for name in names if any(s.active for s in self.users[name].spawners.values())]
+        known = {name: self.users.get(name) for name in names}  # in a try, who has no name yet is not
+        return [name for name, user in known.items() if user and any(s.active for s in user.spawners.values())]
+
+    def forget_stale(self) -> None:
+        """Let JupyterHub take from the database anew what `mend_rows` made another there."""
+        for number, user in list(self.users.items()):
+            rows = user.orm_user.orm_spawners
+            if inspect(user.orm_user).deleted or any(
+                spawner.orm_spawner is not rows.get(name) for name, spawner in user.spawners.items()
+            ):
+                dict.pop(self.users, number)
 
     def outdated(self, settings: dict[str, Any]) -> dict[str, list[str]]:
         """Which settings of a running server are not these, by the server's name (user/server)."""
@@ -144,6 +243,16 @@ class UsersHandler(APIHandler):
         """Rights first, and committed, before anything that takes time."""
         named = {*found["promote"], *found["demote"], *found["log_out"], *found["remove"], *found["groups"]}
         rows = {row.name: row for row in self.db.query(orm.User).filter(orm.User.name.in_(named))}
+        # First what nobody has: until its user was renamed, a session may have been another's.
+        for name in found["log_out"] + found["remove"]:
+            rows[name].cookie_id = DECLARED + orm.new_token()
+        self.db.flush()
+        # A former admin's sessions in servers of others end too.
+        for name in found["log_out"] + found["demote"]:
+            end_sessions(self.db, rows[name], cookie_id(users[name]))
+        for name in found["remove"]:
+            end_sessions(self.db, rows[name], rows[name].cookie_id)
+        self.db.flush()
         # What assign_default_roles would give, without its commit for each.
         user_role, admin_role = (orm.Role.find(self.db, name) for name in ("user", "admin"))
         for name in found["add"]:
@@ -154,11 +263,6 @@ class UsersHandler(APIHandler):
         for name in found["promote"] + found["demote"]:
             rows[name].admin = users[name]["admin"]
             roles.assign_default_roles(self.db, entity=rows[name])
-        # A former admin's sessions in servers of others end too.
-        for name in found["log_out"] + found["demote"]:
-            end_sessions(self.db, rows[name], cookie_id(users[name]))
-        for name in found["remove"]:
-            end_sessions(self.db, rows[name], DECLARED + orm.new_token())
         new_groups = {name: users[name]["groups"] for name in found["add"]}
         self.set_groups(found["groups"] | new_groups, found["remove_groups"], rows)
         self.db.commit()
