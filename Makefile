@@ -6,26 +6,65 @@ SHELL := /bin/bash
 VENV := .venv
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jupyterhub-home-tests
 TEST_VENV := $(CACHE)/venv-$(shell sha256sum requirements/test.txt | cut -c1-12)
-# Ansible's own options, such as: make hub ARGS="--check --diff"
+# Ansible's own options, such as: make hub ARGS="--check --diff". As they are: scripts/hub.py splits them.
 ARGS ?=
+override export ARGS := $(value ARGS)
+
+# Ansible wants a locale of UTF-8 that is there; cron has none, nor have minimal systems.
+ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
+override export LC_ALL := C.UTF-8
+endif
+
+# What make takes for its own, and was meant for Ansible, must not become a real run.
+JOBS := hub check uninstall
+job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
+ifneq ($(job),)
+# Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
+flags := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
+meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
+others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
+named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
+unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter uninstall,$(job)),make uninstall ARGS=--check,make check))
+$(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
+$(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
+$(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
+$(call meant,e,make takes -e for a flag of its own. Write: make $(job) ARGS="-e NAME=VALUE")
+ifneq ($(others),)
+other := $(firstword $(others))
+instead := $(if $(filter $(JOBS),$(other)),make $(other),make $(job) ARGS="$(other)", or for a tag make $(job) ARGS="--tags $(other)")
+$(error make $(job) goes with no other goal than vault, not with $(other). Write: $(instead). Nothing was done)
+endif
+ifneq ($(unknown),)
+variable := $(firstword $(unknown))
+option := $(if $(filter args arg ARG Args,$(variable)),,--$(shell printf %s '$(variable)' | tr A-Z a-z) )
+$(error make has no variable $(variable). Write: make $(job) ARGS="$(option)$(value $(variable))". Nothing was done)
+endif
+endif
 
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z%-]*):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-hub: venv ## Make this machine match the variables (ARGS="--check --diff" only shows what would change)
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py converge $(ARGS)
+# Where there is no Python yet, the environment brings it.
+HUB := command -v python3 >/dev/null || sh scripts/venv $(VENV) requirements/ansible.txt; python3 scripts/hub.py
 
-uninstall: venv ## Remove the hub and keep everybody's files
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py uninstall $(ARGS)
+hub: ## Make this machine match the variables
+	@$(HUB) converge
 
-vault: venv ## Edit users and passwords (encrypted)
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python3 scripts/hub.py vault
+check: ## Only show what make hub would change
+	@$(HUB) check
+
+uninstall: ## Remove the hub and keep everybody's files
+	@$(HUB) uninstall
+
+vault: ## Edit users and passwords (encrypted)
+	@$(HUB) vault
 
 password: ## Turn a typed password into a hash line for the vault
 	@python3 scripts/hub.py password
 
 venv: ## Set up Ansible in .venv, from a lock with hashes
-	@scripts/venv $(VENV) requirements/ansible.txt
+	@sh scripts/venv $(VENV) requirements/ansible.txt
 
 test: ## Run every test (installs what it needs, a Docker engine included)
 	@tests/run.sh lint unit input debian12 interrupted quickstart -- default convergence faults imagestore
@@ -46,7 +85,7 @@ lock: test-venv ## Raise every pinned version
 	@UV="$(TEST_VENV)/bin/uv" requirements/lock.sh --upgrade
 
 test-venv:
-	@scripts/venv "$(TEST_VENV)" requirements/test.txt
+	@sh scripts/venv "$(TEST_VENV)" requirements/test.txt
 
 test-venv-path:
 	@echo "$(TEST_VENV)"
@@ -54,4 +93,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub uninstall vault password venv test test-fast bench docs lock test-venv test-venv-path clean
+.PHONY: help hub check uninstall vault password venv test test-fast bench docs lock test-venv test-venv-path clean

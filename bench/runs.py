@@ -60,7 +60,8 @@ def user(number: int, **secret: str) -> dict[str, object]:
 
 def put_list(name: str, users: list[dict[str, object]]) -> None:
     """Put a list of users into the machine, for `declaring`."""
-    inside(f"cat >{LISTS}/{name}.json", json.dumps({"jupyterhub_home_users": users}))
+    variables = {"jupyterhub_home_users": users, "jupyterhub_home_allow_mass_removal": True}
+    inside(f"cat >{LISTS}/{name}.json", json.dumps(variables))
 
 
 def declaring(name: object) -> str:

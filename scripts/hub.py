@@ -1,26 +1,35 @@
 #!/usr/bin/env python3
-"""What `make hub`, `make uninstall`, `make vault` and `make password` do: the vault on first use, then Ansible.
+"""What `make hub`, `make check`, `make uninstall`, `make vault` and `make password` do.
+
+First comes what can be known before it takes time (options, sudo), then Ansible's environment, the vault on first use,
+and Ansible.
 
 The vault's password is a random line in .vault-password; the vault itself holds the users. No secret is ever written
-in plain text: Ansible encrypts what it reads from a pipe.
+in plain text: Ansible encrypts what it reads from a pipe, and reads sudo's password from one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import pwd
 import re
 import secrets
+import shlex
 import shutil
+import site
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VAULT = ROOT / "group_vars/jupyterhub/vault.yml"
 INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
+PASSWORD_TRIES = 3
 sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/module_utils"))
 sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/action_plugins"))
 
@@ -85,26 +94,98 @@ def names_this_machine() -> bool:
     return any("ansible_connection=local" in line for line in lines if not line.lstrip().startswith(("#", ";")))
 
 
-def playbook(name: str, arguments: list[str]) -> list[str]:
-    """The command that runs a playbook on the inventory, asking for sudo's password where it will be wanted."""
-    command = ["ansible-playbook", name, "-i", str(INVENTORY), *arguments]
-    if os.getuid() != 0 and names_this_machine():
-        if shutil.which("sudo") is None:
-            sys.exit("This needs root: install sudo, or run make hub as root.")
-        # Ansible works without a terminal, where a password that sudo remembers for this one does not count: hence -k.
-        if subprocess.run(["sudo", "-k", "-n", "true"], capture_output=True, check=False).returncode != 0:
-            print("Your password for sudo, please (Ansible asks for it as BECOME password).")
-            command.append("--ask-become-pass")
-    return command
+def try_sudo(*options: str, password: str = "") -> str:
+    """What sudo says in place of running a program, without a terminal as Ansible has none; '' if it runs it."""
+    done = subprocess.run(
+        ["sudo", "-k", *options, "true"],  # what sudo remembers for this terminal is of no use to Ansible
+        input=f"{password}\n", env={**os.environ, "LC_ALL": "C"}, start_new_session=True,
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    return (done.stderr.strip() or "it failed") if done.returncode != 0 else ""
+
+
+def sudo_password() -> str | None:
+    """Sudo's password for this machine, None where none is wanted; ends with what to do where sudo will not work."""
+    if os.getuid() == 0 or not names_this_machine():
+        return None
+    if shutil.which("sudo") is None:
+        sys.exit("This needs root: install sudo, or run make hub as root.")
+    user = pwd.getpwuid(os.getuid()).pw_name
+    said = try_sudo("-n")
+    if "must have a tty" in said:
+        sys.exit(f"sudo wants a terminal, which Ansible has not. Write with visudo: Defaults:{user} !requiretty")
+    if not said:
+        return None
+    print("Your password for sudo, please (Ansible calls it BECOME password).", flush=True)
+    for _ in range(PASSWORD_TRIES):
+        password = getpass.getpass("BECOME password: ")
+        said = try_sudo("-S", "-p", "", password=password)
+        if not said:
+            return password
+        if re.search(r"not in the sudoers|not allowed|may not run", said):
+            sys.exit(
+                f"{user} may not use sudo for this: {said.splitlines()[-1]}\n"
+                f"As root: usermod -aG sudo {user}, then log in anew; or run make hub as root. Nothing was changed."
+            )
+        print(f"sudo does not take {'an empty password' if not password else 'that password'}.")
+    sys.exit(f"sudo says: {said.splitlines()[-1]}\nNothing was changed.")
+
+
+def set_up(password: str | None = None) -> None:
+    """Ansible's environment, made if need be; its programs and packages are found from then on."""
+    more = {"SUDO": "sudo -S -p ''"} if password is not None else {}
+    made = subprocess.run(
+        ["sh", "scripts/venv", ".venv", "requirements/ansible.txt"],
+        cwd=ROOT, env={**os.environ, **more}, input=None if password is None else f"{password}\n",
+        text=True, check=False,
+    )  # fmt: skip
+    if made.returncode != 0:
+        sys.exit(made.returncode)
+    os.environ["PATH"] = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
+    for packages in (ROOT / ".venv/lib").glob("python*/site-packages"):
+        site.addsitedir(str(packages))
+    # Named, because Ansible does not look for it in a folder that everybody may write to.
+    os.environ["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+    if ROOT.stat().st_mode & stat.S_IWOTH:
+        print(f"Everybody may write to {ROOT}, and so become root here. Better: chmod o-w {ROOT}")
+    program = ROOT / "scripts/vault-password"
+    if not os.access(program, os.X_OK):  # then Ansible would take its text for the password
+        with contextlib.suppress(OSError):
+            program.chmod(program.stat().st_mode | 0o111)
+        if not os.access(program, os.X_OK):
+            sys.exit(
+                f"{program} cannot be run. Do: chmod +x {program}; or clone to a file system that lets programs run."
+            )
+
+
+def play(book: str, arguments: list[str], password: str | None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the inventory."""
+    command = ["ansible-playbook", book, "-i", str(INVENTORY), *arguments]
+    if password is not None:
+        command += ["--become-password-file", "-"]
+        options["input"] = f"{password}\n"
+    return subprocess.run(command, cwd=ROOT, text=True, check=False, **options)
 
 
 def converge(arguments: list[str]) -> int:
     """Make the vault if needed and run the main job; gives its exit status."""
-    command = playbook("site.yml", arguments)
+    password = sudo_password()
+    set_up(password)
+    password_was_there = VAULT_PASSWORD.exists()
     first = make_vault()
+    if first:
+        # Before a new vault takes the place of a list that was lost, the checks alone: see check_removals of the role.
+        alone = [*arguments, "--check", "--tags", "always", "--extra-vars", "__jupyterhub_home_new_vault=true"]
+        checked = play("site.yml", alone, password, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if checked.returncode != 0:
+            VAULT.unlink()
+            if not password_was_there:
+                VAULT_PASSWORD.unlink()
+            print(f"{checked.stdout}\nThe vault that was made for this run is taken away again.")
+            return checked.returncode
     status = None
     try:
-        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        status = play("site.yml", arguments, password).returncode
     finally:  # also after Ctrl-C
         if first:
             served = status == 0 and not {"--check", "-C"} & set(arguments)
@@ -115,11 +196,14 @@ def converge(arguments: list[str]) -> int:
 
 def uninstall(arguments: list[str]) -> int:
     """Remove the hub; gives Ansible's exit status."""
-    return subprocess.run(playbook("playbooks/uninstall.yml", arguments), cwd=ROOT, check=False).returncode
+    password = sudo_password()
+    set_up(password)
+    return play("playbooks/uninstall.yml", arguments, password).returncode
 
 
 def edit_vault() -> int:
     """Open the vault in $EDITOR, making it first if there is none."""
+    set_up()
     first = make_vault()
     if first:
         print(f"Made the vault with {first}")
@@ -140,13 +224,23 @@ def print_hash() -> int:
     return 0
 
 
+def ansible_options() -> list[str]:
+    """What stands in ARGS, split as a shell would."""
+    try:
+        return shlex.split(os.environ.get("ARGS", ""))
+    except ValueError as error:
+        sys.exit(f"ARGS cannot be read: {error}. Write it in quotes of the other kind: make hub ARGS='-e \"{{a: b}}\"'")
+
+
 def main() -> int:
-    jobs = {"vault": edit_vault, "password": print_hash}
-    if len(sys.argv) > 1 and sys.argv[1] in jobs:
-        return jobs[sys.argv[1]]()
-    if sys.argv[1:2] == ["uninstall"]:
-        return uninstall(sys.argv[2:])
-    return converge(sys.argv[2:])
+    job = sys.argv[1]
+    if job == "vault":
+        return edit_vault()
+    if job == "password":
+        return print_hash()
+    if job == "uninstall":
+        return uninstall(ansible_options())
+    return converge([*(["--check", "--diff"] if job == "check" else []), *ansible_options()])
 
 
 if __name__ == "__main__":

@@ -454,6 +454,7 @@ ROWS = [
 ELSEWHERE = {
     "jupyterhub_home_users[].renamed_from": "test_a_renamed_user_finds_the_old_files",
     "jupyterhub_home_allow_no_users": "test_no_users",
+    "jupyterhub_home_allow_mass_removal": "test_many_users_at_once",
     "jupyterhub_home_project": "test_a_second_hub",
     "jupyterhub_home_directory": "test_a_second_hub",
     "jupyterhub_home_user_image": "test_a_second_hub",

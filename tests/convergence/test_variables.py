@@ -83,12 +83,48 @@ def test_no_users(home: World, run: Run) -> None:
     done = run({"jupyterhub_home_users": []})
     assert done.returncode != 0 and "jupyterhub_home_users: " in done.stdout
     assert home.lets_in("alice")
-    done = run({"jupyterhub_home_users": [], "jupyterhub_home_allow_no_users": True})
+    empty = {"jupyterhub_home_users": [], "jupyterhub_home_allow_no_users": True}
+    done = run(empty)  # which says what may be in the list, and not that everybody may go
+    assert done.returncode != 0 and "jupyterhub_home_allow_mass_removal=true" in done.stdout
+    done = run(empty | {"jupyterhub_home_allow_mass_removal": True})
     assert done.returncode == 0, done.stdout[-3000:]
     assert not home.lets_in("alice")
     assert run({}).returncode == 0
     assert home.lets_in("alice")
     assert run({"jupyterhub_home_users": []}).returncode != 0
+
+
+def test_many_users_at_once(home: World, run: Run) -> None:
+    """A lost vault, or another hub's list, does not take everybody off the hub, unless it is meant."""
+    allow, new = "jupyterhub_home_allow_mass_removal", "__jupyterhub_home_new_vault"
+    others = {"jupyterhub_home_users": [user("mia", admin=True), user("newcomer")]}
+    for variables, options, said in [
+        (others, [], "2 of the hub's 3 users are not in the list any more, and would be removed: alice, bob."),
+        (others, ["--tags=users"], "would be removed: alice, bob."),
+        ({"jupyterhub_home_users": USERS, new: True}, ["--tags=always"], "with the users alice, bob, mia."),
+    ]:
+        done = run(variables, "site.yml", *options)
+        assert done.returncode != 0 and said in done.stdout and f"{allow}=true" in done.stdout, done.stdout[-3000:]
+        assert "nothing was changed" in done.stdout and recap(done)[0] == 0
+    assert home.lets_in("alice") and not home.lets_in("newcomer")
+
+    absent = [user("mia", admin=True), *({"name": name, "state": "absent"} for name in ("alice", "bob"))]
+    renamed = [user("mia"), *(user(f"{name}.new", renamed_from=name) for name in ("alice", "bob"))]
+    for meant in (absent, renamed):
+        done = run({"jupyterhub_home_users": meant}, "site.yml", "--check", "--tags=users")
+        assert done.returncode == 0 and "Would be removed from the hub, with" in done.stdout, done.stdout[-3000:]
+    done = run({**others, allow: True}, "site.yml", "--tags=users")
+    assert done.returncode == 0 and "Removed from the hub, with" in done.stdout, done.stdout[-3000:]
+    assert home.lets_in("newcomer") and not home.lets_in("alice")
+    assert run({}).returncode == 0
+    assert home.lets_in("alice")
+
+
+def test_a_misspelt_former_name(home: World, run: Run) -> None:
+    """It would remove the one who is meant, and make an empty new one."""
+    done = run({"jupyterhub_home_users": [*USERS[:2], user("bobby", renamed_from="bbo")]})
+    assert done.returncode != 0 and "user bobby: renamed_from is 'bbo', a name that nobody has" in done.stdout
+    assert "Write: renamed_from: bob" in done.stdout and home.lets_in("bob")
 
 
 def test_a_renamed_user_finds_the_old_files(home: World, run: Run) -> None:
@@ -103,8 +139,9 @@ def test_a_renamed_user_finds_the_old_files(home: World, run: Run) -> None:
     assert home.server("new.name").load("thesis.txt") == "many words\n"
     assert not home.lets_in("old.name")
     home.stop_servers()
-    converge(user("newest", renamed_from="new.name"))
-    assert home.server("newest").load("thesis.txt") == "many words\n"
+    for _ in range(2):  # the line stays for years
+        converge(user("newest", renamed_from="new.name"))
+        assert home.server("newest").load("thesis.txt") == "many words\n"
     home.stop_servers()
     converge(user("newest"))
     assert home.server("newest").load("thesis.txt") == "many words\n"

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hub
@@ -27,6 +28,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (clone / "group_vars/jupyterhub").mkdir(parents=True)
     shutil.copytree(ROOT / "scripts", clone / "scripts")
     shutil.copy(ROOT / "ansible.cfg", clone)
+    monkeypatch.setattr(hub, "set_up", lambda password=None: None)
+    monkeypatch.delenv("ARGS", raising=False)
     monkeypatch.setattr(hub, "ROOT", clone)
     monkeypatch.setattr(hub, "VAULT", clone / "group_vars/jupyterhub/vault.yml")
     monkeypatch.setattr(hub, "VAULT_PASSWORD", clone / ".vault-password")
@@ -148,15 +151,135 @@ def test_converge_as_root(ansible: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert "Log in as" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("free", "more"), [("true", ""), ("false", " --ask-become-pass")])
-def test_converge_with_sudo(
-    ansible: Path, program: Program, monkeypatch: pytest.MonkeyPatch, free: str, more: str
-) -> None:
-    asked = program("sudo", free)
-    monkeypatch.setattr(os, "getuid", lambda: 1000)
+def account(monkeypatch: pytest.MonkeyPatch, name: str, uid: int) -> None:
+    """Be this user."""
+    record = pwd.struct_passwd((name, "x", uid, uid, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: record)
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+
+
+# A sudo that takes one password, and in place of it says something else where it would at the first look.
+SUDO = """
+case "$*" in
+*-n*) echo "sudo: {said}" >&2; exit 1 ;;
+*) read -r given; echo "$given" >>"$here/given"; [ "$given" = 0000 ] || {{ echo "{refusal}" >&2; exit 1; }} ;;
+esac
+"""
+ANSIBLE = 'cat >"$here/became"; exit 4'
+
+
+@pytest.fixture
+def sudo(ansible: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """sudo(answers...): kim at a terminal, where these are typed; gives the calls of sudo."""
+
+    def put(*answers: str, said: str = "a password is required", refusal: str = "Sorry, try again.") -> Path:
+        account(monkeypatch, "kim", 1000)
+        type_in(monkeypatch, *answers)
+        program("ansible-playbook", ANSIBLE)
+        return program("sudo", SUDO.format(said=said, refusal=refusal))
+
+    return put
+
+
+def test_converge_with_sudo_that_asks_nothing(ansible: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = program("sudo", "true")
+    account(monkeypatch, "kim", 1000)
     assert hub.converge([]) == 4
-    assert ansible.read_text() == f"site.yml -i inventory/home{more}\n"
+    assert ansible.read_text() == "site.yml -i inventory/home\n"
     assert asked.read_text() == "-k -n true\n"  # what sudo remembers for the terminal is of no use to Ansible
+
+
+def test_the_password_of_sudo_reaches_ansible_by_a_pipe(ansible: Path, sudo: Callable[..., Path]) -> None:
+    """After a wrong and an empty one; zeros are one like any other."""
+    asked = sudo("wrong", "", "0000")
+    assert hub.converge([]) == 4
+    assert ansible.read_text() == "site.yml -i inventory/home --become-password-file -\n"
+    assert (ansible.parent / "became").read_text() == "0000\n"
+    assert asked.read_text() == "-k -n true\n" + "-k -S -p  true\n" * 3
+    assert (ansible.parent / "given").read_text() == "wrong\n\n0000\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "answers", "said"),
+    [
+        ({}, ["wrong", "", "other"], "sudo says: Sorry, try again.\nNothing was changed."),
+        (
+            {"refusal": "kim is not in the sudoers file."},
+            ["right"],
+            "kim may not use sudo for this: kim is not in the sudoers file.\nAs root: usermod -aG sudo kim",
+        ),
+        ({"said": "sorry, you must have a tty to run sudo"}, [], "Write with visudo: Defaults:kim !requiretty"),
+    ],
+)
+def test_sudo_is_tried_before_anything_is_made(
+    ansible: Path, sudo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, str], answers: list[str], said: str,
+) -> None:  # fmt: skip
+    sudo(*answers, **options)
+    made: list[object] = []
+    monkeypatch.setattr(hub, "set_up", made.append)
+    hub.VAULT.unlink()
+    for job in (hub.converge, hub.uninstall):
+        type_in(monkeypatch, *answers)
+        with pytest.raises(SystemExit) as ended:
+            job([])
+        assert said in str(ended.value)
+    assert made == [] and not hub.VAULT.exists() and ansible.read_text() == ""
+
+
+def test_the_environment_is_made_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sudo's password for the packages that it may need; in a clone that everybody may write to, from an archive
+    without modes."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (tmp_path / "scripts/venv").write_text('echo "$SUDO|$(cat)|$*" >made; mkdir -p .venv/lib/python3.0/site-packages\n')
+    for script in (tmp_path / "scripts").iterdir():
+        script.chmod(0o644)
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(hub, "ROOT", tmp_path)
+    monkeypatch.setenv("ANSIBLE_CONFIG", "other")
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    hub.set_up("0000")
+    assert (tmp_path / "made").read_text() == "sudo -S -p ''|0000|.venv requirements/ansible.txt\n"
+    assert os.environ["PATH"].startswith(f"{tmp_path}/.venv/bin:")
+    assert f"{tmp_path}/.venv/lib/python3.0/site-packages" in sys.path
+    assert os.environ["ANSIBLE_CONFIG"] == f"{tmp_path}/ansible.cfg"
+    assert os.access(tmp_path / "scripts/vault-password", os.X_OK)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # on a file system that lets no program run
+    with pytest.raises(SystemExit, match=r"vault-password cannot be run. Do: chmod \+x .*/scripts/vault-password"):
+        hub.set_up("0000")
+
+
+def test_an_environment_that_cannot_be_made_is_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/venv").write_text("exit 7")
+    monkeypatch.setattr(hub, "ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        hub.set_up()
+    assert ended.value.code == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [("", []), ("-e '{a: b}' --tags users", ["-e", "{a: b}", "--tags", "users"]), ('-e "a=$(id)"', ["-e", "a=$(id)"])],
+)
+def test_args_are_split_as_a_shell_would(monkeypatch: pytest.MonkeyPatch, arguments: str, split: list[str]) -> None:
+    monkeypatch.setenv("ARGS", arguments)
+    assert hub.ansible_options() == split
+
+
+def test_args_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGS", "-e 'x")
+    with pytest.raises(SystemExit, match="ARGS cannot be read: No closing quotation"):
+        hub.ansible_options()
+
+
+def test_check_is_a_run_in_check_mode(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(sys, "argv", ["hub.py", "check"])
+    monkeypatch.setenv("ARGS", "--tags users")
+    assert hub.main() == 4
+    assert ansible.read_text() == "site.yml -i inventory/home --check --diff --tags users\n"
 
 
 def test_converge_other_machines(ansible: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +293,8 @@ def test_converge_other_machines(ansible: Path, project: Path, monkeypatch: pyte
 def test_uninstall_makes_no_vault(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.VAULT.unlink()
     monkeypatch.setattr(os, "getuid", lambda: 0)
-    monkeypatch.setattr(sys, "argv", ["hub.py", "uninstall", "--check"])
+    monkeypatch.setattr(sys, "argv", ["hub.py", "uninstall"])
+    monkeypatch.setenv("ARGS", "--check")
     assert hub.main() == 4
     assert ansible.read_text() == "playbooks/uninstall.yml -i inventory/home --check\n"
     assert not hub.VAULT.exists()
@@ -196,7 +320,10 @@ def test_the_first_password_is_shown_once(
     assert "Log in as" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("ends", "arguments"), [("exit 4", []), ("exit 0", ["--check"])])
+# The checks alone come first, with a new vault.
+@pytest.mark.parametrize(
+    ("ends", "arguments"), [("case $* in *new_vault*) ;; *) exit 4 ;; esac", []), ("exit 0", ["--check"])]
+)
 def test_the_first_password_is_not_lost(
     project: Path, program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     ends: str, arguments: list[str],
@@ -207,16 +334,37 @@ def test_the_first_password_is_not_lost(
     assert re.search(rf"Once a run has passed, log in as user kim, password {PASSWORD}\n", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("own_key", [True, False])
+def test_a_new_vault_is_taken_away_when_the_checks_refuse_it(
+    project: Path, program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_key: bool
+) -> None:
+    """Otherwise the next run would find a vault, and take everybody off the hub."""
+    calls = program("ansible-playbook", "echo the vault was made just now; exit 2")
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    inventory(project, "localhost ansible_connection=local")
+    if own_key:
+        hub.VAULT_PASSWORD.write_text("chosen\n")
+    for _ in range(2):
+        assert hub.converge(["--limit", "home"]) == 2
+        shown = capsys.readouterr().out
+        assert "the vault was made just now" in shown and "is taken away again" in shown and "Log in" not in shown
+        assert not hub.VAULT.exists() and hub.VAULT_PASSWORD.exists() == own_key
+    alone = "--check --tags always --extra-vars __jupyterhub_home_new_vault=true"
+    assert calls.read_text() == f"site.yml -i inventory/home --limit home {alone}\n" * 2
+
+
 def test_the_first_password_is_shown_after_an_interrupt(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(hub, "make_vault", lambda: "user kim, password x")
     monkeypatch.setattr(os, "getuid", lambda: 0)
 
-    def interrupted(*arguments: object, **options: object) -> None:
+    def interrupted(book: str, arguments: list[str], *_: object, **options: object) -> object:
+        if "always" in arguments:
+            return subprocess.CompletedProcess([], 0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess, "run", interrupted)
+    monkeypatch.setattr(hub, "play", interrupted)
     with pytest.raises(KeyboardInterrupt):
         hub.converge([])
     assert "Once a run has passed, log in as user kim" in capsys.readouterr().out

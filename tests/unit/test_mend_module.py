@@ -12,6 +12,7 @@ import jupyterhub_home_mend as mend
 import pytest
 from conftest import Program, RunModule
 from jupyterhub_home_engine import docker as engine_docker
+from notes import foretold
 
 # An engine in a file of JSON: containers (running ones), networks and volumes by name.
 DOCKER = """
@@ -164,7 +165,9 @@ def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
         assert engine.load() == untouched and sorted((engine.here / "volumes").rglob("*")) == files
         done = run_module(mend, arguments)
         assert not done.get("failed"), done
-        assert {**tried, "output": ""} == {**done, "output": ""}
+        assert tried["done"] == [foretold(note) for note in done["done"]]
+        assert (tried["changed"], tried["renews"]) == (done["changed"], done["renews"])
+        assert not tried["done"] or tried["diff"] != done["diff"]
         after = engine.load()
         for check in (False, True):
             again = run_module(mend, arguments, check=check)

@@ -498,6 +498,80 @@ def test_folders_that_a_server_can_write_to(target: str, uid: int, gid: int, mod
     assert looked_at({"folders": {"/a": folder}}, mounts=[{**mounts[0], "read_only": True}]) == ""
 
 
+def removed(there: list[str], *users: dict[str, Any], new_vault: bool = False, **variables: Any) -> str:
+    """What check_removals and check_renamed report of this list, on a hub with these users and zoe's old home."""
+    good, said = checked(users=[{"name": "kim", **PW}, *users], **variables)
+    assert said == ""
+    report = Report()
+    validate.check_removals(good, there, new_vault, report)
+    validate.check_renamed(good, there, ["zoe"], report)
+    return "\n".join(report.mistakes)
+
+
+MANY = [f"user{number:02}" for number in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("there", "users", "fine"),
+    [
+        ([], [], True),
+        (["kim"], [], True),
+        (["bob"], [], True),  # one is no mistake
+        (["bob", "lee"], [], False),
+        (["bob", "kim", "lee"], [], False),
+        (["bob", "kim", "lee", "max"], [{"name": "max", **PW}], True),  # half of them
+        (["bob", "kim", "lee"], [{"name": "lee", "state": "absent"}], True),
+        (["bob", "kim", "lee"], [{"name": "rob", **PW, "renamed_from": "bob"}], True),
+        (MANY, [], False),
+    ],
+)
+def test_who_would_be_removed(there: list[str], users: list[dict[str, Any]], fine: bool) -> None:
+    said = removed(there, *users)
+    assert (said == "") is fine
+    assert removed(there, *users, allow_mass_removal=True) == ""
+    assert removed(there, *users, config={"JupyterHub": {"authenticator_class": "dummy"}}) == ""
+    if not fine:
+        gone = [name for name in there if name != "kim"]
+        shown = ", ".join(gone[:20]) + (" and 10 more" if len(gone) == 30 else "")
+        assert f"{len(gone)} of the hub's {len(there)} users are not in the list any more" in said
+        assert f"would be removed: {shown}.\n" in said and f'make hub ARGS="-e {PREFIX}allow_mass_removal=true"' in said
+
+
+def test_a_new_vault_beside_a_hub() -> None:
+    assert removed([], new_vault=True) == ""
+    said = removed(["kim"], new_vault=True)  # with another password
+    assert "the vault was made just now, but this machine has a hub already, with the users kim." in said
+    assert "group_vars/jupyterhub/vault.yml and .vault-password" in said
+    assert removed(["kim", "lee", "max"], new_vault=True, allow_mass_removal=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("user", "write"),
+    [
+        ({"name": "bobby", "renamed_from": "bbo"}, "renamed_from: bob"),
+        ({"name": "bobby", "renamed_from": "xyz"}, "{name: bobby, ...} without renamed_from"),
+        ({"name": "bobby", "renamed_from": "kin"}, "{name: bobby, ...} without renamed_from"),  # kim is in the list
+        ({"name": "bobby", "renamed_from": "bob"}, ""),
+        ({"name": "zoe", "renamed_from": "sue"}, ""),  # she has her home, and was away for a while
+        ({"name": "lee", "renamed_from": "leo"}, ""),  # long ago
+        ({"name": "bobby", "renamed_from": "bbo", "state": "absent"}, ""),
+    ],
+)
+def test_former_names(user: dict[str, Any], write: str) -> None:
+    said = removed(["bob", "kim", "lee"], {**user, **PW}, {"name": "max", "state": "absent"}, allow_mass_removal=True)
+    assert (said == "") if not write else ("that nobody has or had" in said and said.endswith(f"Write: {write}")), said
+    assert removed([], {**user, **PW}) == "", "a new machine, and lines that are years old"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "skipped", "runs"),
+    [(["all"], [], True), (["users"], [], True), (["hub", "users"], [], True), (["tagged"], [], True),
+     (["hub"], [], False), (["always"], [], False), (["all"], ["users"], False), (["users"], ["hub"], True)],
+)  # fmt: skip
+def test_the_tags_of_a_run(wanted: list[str], skipped: list[str], runs: bool) -> None:
+    assert validate.runs("users", {"ansible_run_tags": wanted, "ansible_skip_tags": skipped}) is runs
+
+
 PRESENT = {"containers": ["home-hub"], "networks": [], "images": [], "volumes": [], "folders": ["/opt/hub"]}
 EMPTY: dict[str, list[str]] = {kind: [] for kind in PRESENT}
 
@@ -513,7 +587,7 @@ EMPTY: dict[str, list[str]] = {kind: [] for kind in PRESENT}
             {"belongings": EMPTY, "projects": {"lab": "/opt/lab", "old": ""}, "owner": "lost"},
             [
                 "project: there is nothing of the project 'home' on this machine.",
-                f"{PREFIX}project: lab and {PREFIX}directory: /opt/lab, or {PREFIX}project: lost, or {PREFIX}project: o",
+                f"{PREFIX}project: lab and {PREFIX}directory: /opt/lab, or {PREFIX}project: lost, or",
             ],
         ),
         ({"belongings": EMPTY, "projects": {}, "owner": ""}, ["Write: another host in inventory/home; of other"]),

@@ -53,6 +53,15 @@ def test_the_right_password(clone: Path) -> None:
     assert ask(clone) == (0, "sécret word\n", "")
 
 
+@pytest.mark.parametrize("name", ["C", "POSIX", "de_DE.ISO-8859-1", "xx_YY.UTF-8"])
+def test_in_any_locale(clone: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    make_vault(clone, "sécret word")
+    (clone / ".vault-password").write_text("sécret word\n")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")  # as where such a locale was made
+    monkeypatch.setenv("LC_ALL", name)
+    assert ask(clone) == (0, "sécret word\n", "")
+
+
 def test_no_password(clone: Path) -> None:
     make_vault(clone, "secret")
     for _ in ("missing", "empty"):

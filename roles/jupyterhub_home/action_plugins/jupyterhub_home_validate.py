@@ -110,6 +110,11 @@ def nearest(name: str, known: Any) -> str:
     return next(iter(close or [one for one in known if len(name) > 3 and name in one]), "")
 
 
+def some(names: list[str]) -> str:
+    """Names as a message has them; many are counted."""
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
 def size_in_bytes(text: str) -> int | None:
     """Bytes of a size such as 512M or 1.5G (powers of 1024), None when it is no size."""
     match = SIZE.fullmatch(text)
@@ -659,8 +664,7 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     check_names(set(variables) - set(specs), specs, report)
     good = converted(variables, specs, report)
     # Without a readable config or list nobody knows who logs in how, and guesses would be false alarms.
-    hub = good["config"].get("JupyterHub")
-    pam = not report.about("config") and not (isinstance(hub, dict) and "authenticator_class" in hub)
+    pam = not report.about("config") and passwords_count(good)
     complete = not report.about("users")
     check_plain(good, specs, report)
     check_packages(good, report)
@@ -672,6 +676,57 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     options = specs[f"{PREFIX}mounts"]["options"]
     good["mounts"] = expand_mounts(good["mounts"], options, names, pam and complete, report)
     return good
+
+
+def passwords_count(good: dict[str, Any]) -> bool:
+    """Whether users log in with the passwords of the list; with another authenticator the hub alone decides."""
+    hub = good["config"].get("JupyterHub")
+    return not (isinstance(hub, dict) and "authenticator_class" in hub)
+
+
+def check_removals(good: dict[str, Any], there: list[str], new_vault: bool, report: Report) -> None:
+    """A lost vault or another hub's list must not take everybody off the hub. there: the users of the hub's list now.
+
+    Who is renamed or declared absent is meant to go. new_vault: the list was made up just now.
+    """
+    if not passwords_count(good) or good["allow_mass_removal"] or report.about("users", "allow_mass_removal"):
+        return
+    meant = {user["name"] for user in good["users"]} | {user.get("renamed_from") for user in good["users"]}
+    gone = [name for name in there if name not in meant]
+    allow = f'if it is meant: make hub ARGS="-e {PREFIX}allow_mass_removal=true"'
+    if new_vault and there:
+        report.add(
+            f"{PREFIX}users",
+            f"the vault was made just now, but this machine has a hub already, with the users {some(there)}.",
+            "that hub's own group_vars/jupyterhub/vault.yml and .vault-password into this checkout, from the one where "
+            f"make hub ran before or from your copy; {allow}",
+            label="Put",
+        )
+    elif len(gone) >= 2 and len(gone) > len(there) / 2:
+        report.add(
+            f"{PREFIX}users",
+            f"{len(gone)} of the hub's {len(there)} users are not in the list any more, and would be removed: "
+            f"{some(gone)}.",
+            f"them into the file that make vault opens, or {{name: {gone[0]}, state: absent}} for each who is to go; "
+            f"{allow}",
+        )
+
+
+def check_renamed(good: dict[str, Any], there: list[str], homes: list[str], report: Report) -> None:
+    """An old name that nobody has is misspelt, unless its files went over in an earlier run."""
+    if not there or report.about("users"):
+        return
+    known = {*there, *homes}
+    declared = {user["name"] for user in good["users"] if present(user)}
+    for user in filter(present, good["users"]):
+        old, new = user.get("renamed_from"), user["name"]
+        if old and old not in known and new not in known:
+            like = nearest(old, sorted(known - declared))
+            report.add(
+                f"{PREFIX}users, user {new}",
+                f"renamed_from is {said(old)}, a name that nobody has or had on this hub.",
+                f"renamed_from: {like}" if like else f"{{name: {new}, ...}} without renamed_from",
+            )
 
 
 def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
@@ -877,6 +932,12 @@ def report_run(run: dict[str, Any], report: Report) -> None:
     )
 
 
+def runs(tag: str, task_vars: dict[str, Any]) -> bool:
+    """Whether the tasks of a tag are among those that this run was asked for."""
+    wanted, skipped = set(task_vars.get("ansible_run_tags", ["all"])), set(task_vars.get("ansible_skip_tags", []))
+    return bool(wanted & {"all", "tagged", tag}) and not skipped & {"all", "tagged", tag}
+
+
 class ActionModule(ActionBase):
     """Fails with every mistake at once; otherwise gives settings, machine and builds, which hold no secret."""
 
@@ -942,7 +1003,8 @@ class ActionModule(ActionBase):
             arguments = {
                 "project": good["project"], "bind_address": good["bind_address"], "port": good["port"],
                 "directory": good["directory"], "sources": [mount["source"] for mount in good["mounts"]],
-                "ca_bundle": good["ca_bundle"], "belongings": entry == "uninstall", **lease,
+                "ca_bundle": good["ca_bundle"], "belongings": entry == "uninstall",
+                "homes": any(user.get("renamed_from") for user in good["users"] if isinstance(user, dict)), **lease,
             }  # fmt: skip
             answer: dict[str, Any] = self._execute_module(
                 module_name="jupyterhub_home_probe", module_args=arguments, task_vars=task_vars
@@ -962,6 +1024,10 @@ class ActionModule(ActionBase):
         machine = probe["machine"]
         if entry == "main":
             check_machine(good, machine, report)
+            new_vault = task_vars.get("__jupyterhub_home_new_vault") is not None  # see scripts/hub.py
+            if new_vault or runs("users", task_vars):
+                check_removals(good, machine["users"], new_vault, report)
+                check_renamed(good, machine["users"], machine["homes"], report)
         elif not report.mistakes:
             check_uninstall(good, machine, report)
         if probe["holder"]:

@@ -51,12 +51,16 @@ def holds_files(path: Path) -> bool:
 
 
 class Project:
-    """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said the same."""
+    """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said."""
 
     def __init__(self, name: str, directory: Path, *, pretend: bool) -> None:
         self.name, self.directory, self.pretend = name, directory, pretend
         self.done: list[str] = []
         self.removed: set[str] = set()  # containers
+
+    def say(self, done: str, would: str) -> None:
+        """What was done, or with pretend what would be."""
+        self.done.append(would if self.pretend else done)
 
     def do(self, *arguments: str) -> None:
         """A docker command that changes something."""
@@ -72,7 +76,7 @@ class Project:
         """Remove a container, which Compose makes anew."""
         self.do("rm", "--force", name)
         self.removed.add(name)
-        self.done.append(f"Removed, to be made anew: {name}")
+        self.say(f"Removed, to be made anew: {name}", f"Would be removed, to be made anew: {name}")
 
     def mend(self) -> None:
         """All of it, in the order in which a kill does least harm; raises EngineError."""
@@ -86,7 +90,7 @@ class Project:
             members.setdefault(server, [])
         for member, aliases in sorted(members.items()):
             self.do("network", "connect", *(f"--alias={alias}" for alias in aliases), self.name, member)
-            self.done.append(f"Connected to the network: {member}")
+            self.say(f"Connected to the network: {member}", f"Would be connected to the network: {member}")
 
     def mend_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
         """Have a container go on as it is, or remove it if it cannot."""
@@ -99,10 +103,10 @@ class Project:
             return
         if container["State"]["Status"] == "paused":
             self.do("unpause", name)
-            self.done.append(f"Paused no more: {name}")
+            self.say(f"Paused no more: {name}", f"Would be paused no more: {name}")
         if name != right:
             self.do("rename", name, right)
-            self.done.append(f"Named {right} again: {name}")
+            self.say(f"Named {right} again: {name}", f"Would be named {right} again: {name}")
 
     def renew_network(self, network: dict[str, Any] | None) -> dict[str, list[str]]:
         """Make the network as Compose does; gives the aliases of whoever was in it and is to be in it again."""
@@ -119,7 +123,7 @@ class Project:
         # The only way to have exactly the labels that this Compose gives; it makes the proxy's container besides.
         file = str(self.directory / "compose.yml")
         self.do("compose", "--file", file, "create", "--no-build", "--pull", "never", "proxy")
-        self.done.append(f"Network made anew: {self.name}")
+        self.say(f"Network made anew: {self.name}", f"Network would be made anew: {self.name}")
         return members
 
     def mend_volume(self) -> None:
@@ -160,7 +164,10 @@ class Project:
             if folder(aside).is_dir() and not holds_files(folder(name)):
                 folder(aside).rename(folder(name))
             docker("volume", "rm", aside)
-        self.done.append(f"Labelled, with all its files: the volume {name}")
+        self.say(
+            f"Labelled, with all its files: the volume {name}",
+            f"Would be labelled, with all its files: the volume {name}",
+        )
 
     def volumes(self, *names: str) -> list[dict[str, Any]]:
         """What the engine knows of those volumes that are there."""

@@ -32,6 +32,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     labelled,
     unattached,
 )
+from ansible.module_utils.jupyterhub_home_homes import Homes
 from ansible.module_utils.jupyterhub_home_lease import release, take
 from ansible.module_utils.jupyterhub_home_record import Record, mark_of
 
@@ -48,6 +49,7 @@ options:
   directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
+  homes: {type: bool, default: false, description: Whether to list who has a home volume.}
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
   run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See jupyterhub_home_lease.}
   ended: {type: str, default: "", description: Identity of a run whose lease may be taken over.}
@@ -316,6 +318,14 @@ def addresses(version: int = 4) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def declared_users(directory: Path) -> list[str]:
+    """The names of the list that the hub has now; nothing before the first run."""
+    try:
+        return sorted(json.loads((directory / "users/users.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return []
+
+
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:
     """What is there to uninstall: all that the project has, by kind, the projects on the machine, each with its
     folder, and the project that the given folder belongs to. Nothing while an engine does not answer."""
@@ -336,6 +346,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "sources": {"type": "list", "elements": "path", "required": True},
             "ca_bundle": {"type": "path", "required": True},
+            "homes": {"type": "bool", "default": False},
             "belongings": {"type": "bool", "default": False},
             "run": {"type": "dict", "default": {}},
             "ended": {"type": "str", "default": ""},
@@ -361,6 +372,10 @@ def main() -> None:
         except (EngineError, OSError):
             # No engine or no docker: there is nothing to compare.
             project = {"settled": False, "found": [], "mend": False, "start": False}
+        try:
+            homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
+        except (EngineError, OSError):
+            homes = []
     docker = asked_engine.result()
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
@@ -384,6 +399,8 @@ def main() -> None:
             "disk": disk,
             "free_disk": free_disk(disk),
             "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
+            "users": declared_users(directory),
+            "homes": homes,
             **more,
         },
     )

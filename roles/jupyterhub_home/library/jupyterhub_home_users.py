@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import secrets
@@ -69,6 +70,8 @@ outdated: {description: "Running servers, and which of their settings are not to
 # Above every ordinary user of the image and the host, so that no file on the host belongs to one of them.
 FIRST_ID = 100000
 GROUP = "hubusers"
+# Beside them: the names whose homes were deleted.
+DELETED = "homes-deleted"
 # Stopping a server takes half a minute, and one that is starting is waited for.
 HUB_TIMEOUT = 300  # seconds
 
@@ -199,19 +202,28 @@ def named(text: str, names: list[str]) -> list[str]:
     return [text.format(shown)] if names else []
 
 
-def said_of_hub(found: dict[str, Any], users: dict[str, Any]) -> list[str]:
-    """The differences that the hub found, one line a kind."""
-    return [
-        *named("Mended in the hub's database: {}", found.get("mended", [])),
-        *named("Added to the hub: {}", found["add"]),
-        *named("Removed from the hub, with sessions and tokens: {}", found["remove"]),
-        *named("Their servers were running, and are stopped: {}", found["running"]),
-        *named("Admin now: {}", found["promote"]),
-        *named("No admin any more: {}", found["demote"]),
-        *named("Sessions ended: {}", found["log_out"]),
-        *named("Other groups: {}", sorted(name for name in found["groups"] if name in users)),
-        *named("Groups removed: {}", found["remove_groups"]),
+def said_of_hub(found: dict[str, Any], users: dict[str, Any], *, pretend: bool) -> list[str]:
+    """The differences that the hub found, one line a kind: what was done, or with pretend what would be."""
+    kinds = [
+        ("Mended in the hub's database: {}", "Would be mended in the hub's database: {}", found.get("mended", [])),
+        ("Added to the hub: {}", "Would be added to the hub: {}", found["add"]),
+        (
+            "Removed from the hub, with sessions and tokens: {}",
+            "Would be removed from the hub, with sessions and tokens: {}",
+            found["remove"],
+        ),
+        (
+            "Their servers were running, and are stopped: {}",
+            "Their servers are running, and would be stopped: {}",
+            found["running"],
+        ),
+        ("Admin now: {}", "Would be admin: {}", found["promote"]),
+        ("No admin any more: {}", "Would be no admin any more: {}", found["demote"]),
+        ("Sessions ended: {}", "Sessions would be ended: {}", found["log_out"]),
+        ("Other groups: {}", "Would have other groups: {}", sorted(name for name in found["groups"] if name in users)),
+        ("Groups removed: {}", "Groups would be removed: {}", found["remove_groups"]),
     ]
+    return [line for done, would, names in kinds for line in named(would if pretend else done, names)]
 
 
 def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | None:
@@ -254,6 +266,28 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
         return None
 
 
+def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: set[str], *, pretend: bool) -> list[str]:
+    """Those of the names whose home nobody ever had here, each with the nearest of somebody who is gone.
+
+    left: who goes in this run. A name stays in the variable for years after its home is deleted, so the file has those
+    that need not be spoken of any more.
+    """
+    if not deleted:
+        return []
+    record = accounts.directory / DELETED
+    try:
+        known = set(record.read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        known = set()
+    now = known | {name for name in deleted if homes.of(name) or name in left}
+    if now != known and not pretend:
+        replace_file(record, "".join(f"{name}\n" for name in sorted(now)), mode=0o644, owner=0, group=0)
+    unknown = [name for name in deleted if name not in now]
+    others = [name for name in homes.users() if name not in accounts.new] if unknown else []
+    near = {name: difflib.get_close_matches(name, others, n=1) for name in unknown}
+    return [f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -282,7 +316,8 @@ def main() -> None:
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)
     notes = [f"Found: {what}" for what in accounts.found]
-    notes += named("Accounts removed: {}", accounts_changed["removed"])
+    removed = "Accounts would be removed: {}" if pretend else "Accounts removed: {}"
+    notes += named(removed, accounts_changed["removed"])
     if accounts.last_admin_gone():
         module.warn(
             "Nobody is an admin of the hub any more. Is that meant? If not: admin: true for a user in "
@@ -291,7 +326,7 @@ def main() -> None:
     try:
         found = reconcile(module, accounts) if module.params["ask"] else None
         if found:
-            differences = said_of_hub(found, accounts.new)
+            differences = said_of_hub(found, accounts.new, pretend=pretend)
             changed = changed or bool(differences)
             notes += differences
         if found is not None:
@@ -301,7 +336,12 @@ def main() -> None:
             done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
             changed = changed or bool(done)
             notes += done
-            gone = {*accounts.old, *found.get("remove", [])} - {*accounts.new, *renamed.values(), *deleted}
+            left = {*accounts.old, *found.get("remove", [])}
+            notes += named(
+                "In jupyterhub_home_delete_homes, but there is no home of that name: {}",
+                unknown_homes(accounts, deleted, homes, left, pretend=pretend),
+            )
+            gone = left - {*accounts.new, *renamed.values(), *deleted}
             kept = [volume for name in sorted(gone) for volume in homes.of(name)]
             notes += named("Their files are kept, in the volumes {}", kept)
     except HubError as error:

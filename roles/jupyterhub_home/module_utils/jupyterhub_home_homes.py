@@ -20,11 +20,12 @@ def volume_names(project: str, user: str) -> tuple[str, str]:
 
 
 class Homes:
-    """The users' volumes of a project. With pretend nothing is changed, and what would be is said the same."""
+    """The users' volumes of a project. With pretend nothing is changed, and what would be is said."""
 
     def __init__(self, project: str, *, pretend: bool) -> None:
         self.project = project
         self.pretend = pretend
+        self.be = "would be " if pretend else ""
 
     @cached_property
     def names(self) -> set[str]:
@@ -34,6 +35,12 @@ class Homes:
     def of(self, user: str) -> list[str]:
         """The names of a user's volumes, without those that are not there."""
         return [name for name in volume_names(self.project, user) if name in self.names]
+
+    def users(self) -> list[str]:
+        """The names of all who have a volume."""
+        form = re.compile(rf"{re.escape(self.project)}-user-((?:[a-z0-9]|-[0-9a-f]{{2}})+?)(?:-home)?")
+        escaped = {found[1] for name in self.names if (found := form.fullmatch(name))}
+        return sorted(re.sub(r"-([0-9a-f]{2})", lambda sign: chr(int(sign[1], 16)), name) for name in escaped)
 
     def has_files(self, volume: str) -> bool:
         """Whether a volume is there with files in it; EngineError where that cannot be seen."""
@@ -75,7 +82,8 @@ class Homes:
                 # The home first: a server that starts after a kill makes a home with files, and an empty work folder.
                 self.carry(old_home, new_home, new, kept)
                 self.carry(source, target, new)
-            done.append(f"Home of {old} carried over to {new}" + (f"; what {new} had is in ~/{kept}" if kept else ""))
+            more = f"; what {new} had is in ~/{kept}" if kept else ""
+            done.append(f"Home of {old} {self.be}carried over to {new}{more}")
         return done
 
     def carry(self, source: str, target: str, user: str, kept: str = "") -> None:
@@ -99,5 +107,5 @@ class Homes:
                 self.release(user)
                 if not self.pretend:
                     docker("volume", "rm", *volumes)
-                done.append(f"Home of {user} deleted: {', '.join(volumes)}")
+                done.append(f"Home of {user} {self.be}deleted: {', '.join(volumes)}")
         return done
