@@ -93,16 +93,6 @@ def test_names_and_internet(serve: ClientFactory, host: Host) -> None:
     assert output.strip() == "200 True"
 
 
-def test_file_survives_stop_and_spawn(serve: ClientFactory) -> None:
-    bob = serve("bob")
-    bob.save("kept.txt", "still here\n")
-    bob.run("open('/home/jovyan/gone.txt', 'w').close()")
-    bob.stop()
-    bob = serve("bob")
-    assert bob.load("kept.txt") == "still here\n"
-    assert bob.run("import os; os.path.exists('/home/jovyan/gone.txt')") == "False"
-
-
 def test_mounted_home_belongs_to_its_owner(serve: ClientFactory, host: Host) -> None:
     """The tutorial's /home/NAME:/home/jovyan/work, readable and writable on both sides."""
     host.check_output("su kim -c 'echo from the machine >~/before.txt'")

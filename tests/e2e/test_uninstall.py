@@ -69,7 +69,7 @@ def test_uninstall_in_check_mode(host: Host) -> None:
 
 def test_uninstall_keeps_what_people_made(host: Host) -> None:
     before = host.check_output("docker volume ls --quiet").split()
-    assert {"jupyterhub-home-data", "jupyterhub-home-user-bob"} <= set(before)
+    assert {"jupyterhub-home-data", "jupyterhub-home-user-bob", "jupyterhub-home-user-bob-home"} <= set(before)
     done = uninstall(host)
     assert done.returncode == 0, done.stdout[-4000:]
     said = " ".join(done.stdout.split())
@@ -80,7 +80,7 @@ def test_uninstall_keeps_what_people_made(host: Host) -> None:
         f"Removed, folders: {DIRECTORY}",
     ):
         assert text in said, said
-    assert "jupyterhub-home-user-bob" in said.partition("Kept, ")[2], "what is kept is said"
+    assert "jupyterhub-home-user-bob-home" in said.partition("Kept, ")[2], "what is kept is said"
 
     assert host.check_output("docker ps --all --quiet") == ""
     assert host.check_output("docker image ls --quiet --filter 'reference=jupyterhub-home/*'") == ""

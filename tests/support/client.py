@@ -12,7 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import requests
@@ -101,10 +101,10 @@ class HubClient:
         return record
 
     # --- A server ---------------------------------------------------------
-    def spawn(self, *, timeout: float = 120) -> float:
-        """Start one's server and wait until it is ready; the seconds that took."""
+    def spawn(self, chosen: Json | None = None, *, timeout: float = 120) -> float:
+        """Start one's server, with user options, and wait until it is ready; the seconds that took."""
         begin = time.monotonic()
-        answer = self.hub("POST", f"/users/{quote(self.user)}/server", json={})
+        answer = self.hub("POST", f"/users/{quote(self.user)}/server", json=chosen)
         if answer.status_code not in (201, 202):
             raise HubError(f"spawn: {answer.status_code} {answer.text}")
         self.wait_ready(timeout=timeout)
@@ -141,11 +141,17 @@ class HubClient:
             answer = self.http.post(answer.url, data=form, headers={"Referer": answer.url}, timeout=30)
         return answer
 
-    def api(self, method: str, path: str, *, of: str | None = None, **options: Any) -> requests.Response:
+    def api(
+        self, method: str, path: str, *, of: str | None = None, below: str = "api", **options: Any
+    ) -> requests.Response:
         """A call of a server's own REST API, such as ("GET", "/kernels"); `enter` it first."""
         base = f"/user/{quote(of or self.user)}/"
         headers = {"X-XSRFToken": self.xsrf(base)}
-        return self.http.request(method, f"{self.url}{base}api{path}", headers=headers, timeout=30, **options)
+        return self.http.request(method, f"{self.url}{base}{below}{path}", headers=headers, timeout=30, **options)
+
+    def lab(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A call of JupyterLab's API in one's server, such as ("GET", "/settings/PLUGIN")."""
+        return self.api(method, path, below="lab/api", **options)
 
     def save(self, path: str, text: str) -> None:
         """Write a text file below the work folder, as the file browser does."""
@@ -164,6 +170,25 @@ class HubClient:
         answer.raise_for_status()
         return Kernel(self, of or self.user, answer.json()["id"])
 
+    def terminal(self) -> Terminal:
+        """Start a terminal and connect to it."""
+        answer = self.api("POST", "/terminals")
+        answer.raise_for_status()
+        return Terminal(self, answer.json()["name"])
+
+    def websocket(self, path: str, *, of: str | None = None) -> websocket.WebSocket:
+        """A websocket to a path in a user's server, by default one's own, as a page in the browser opens it."""
+        base = f"/user/{quote(of or self.user)}/"
+        url, _, query = f"{self.url}{base}{path}".partition("?")
+        prepared = self.http.prepare_request(requests.Request("GET", url))
+        return websocket.create_connection(
+            f"ws{url.removeprefix('http')}?{query}&_xsrf={self.xsrf(base)}",
+            cookie=prepared.headers.get("Cookie", ""),
+            origin=self.url,
+            timeout=60,
+            http_no_proxy=["*"],
+        )
+
     def run(self, code: str, *, timeout: float = 60) -> str:
         """What one cell prints or gives, computed in a kernel of its own."""
         kernel = self.kernel()
@@ -180,18 +205,9 @@ class Kernel:
     def __init__(self, client: HubClient, owner: str, kernel_id: str) -> None:
         self.id = kernel_id
         self.session = uuid.uuid4().hex
-        base = f"/user/{quote(owner)}/"
-        url = f"{client.url}{base}api/kernels/{kernel_id}/channels"
-        prepared = client.http.prepare_request(requests.Request("GET", url))
-        self.socket = websocket.create_connection(
-            f"ws{url.removeprefix('http')}?session_id={self.session}&_xsrf={client.xsrf(base)}",
-            cookie=prepared.headers.get("Cookie", ""),
-            origin=client.url,
-            timeout=60,
-            http_no_proxy=["*"],
-        )
+        self.socket = client.websocket(f"api/kernels/{kernel_id}/channels?session_id={self.session}", of=owner)
 
-    def send(self, code: str) -> str:
+    def send(self, code: str, *, store_history: bool = False) -> str:
         """Have a cell run; the id to ask `result` for its output with."""
         message_id = uuid.uuid4().hex
         header = {
@@ -204,7 +220,7 @@ class Kernel:
         content = {
             "code": code,
             "silent": False,
-            "store_history": False,
+            "store_history": store_history,
             "user_expressions": {},
             "allow_stdin": False,
             "stop_on_error": True,
@@ -244,10 +260,36 @@ class Kernel:
             if until is not None and until in output:
                 return output
 
-    def execute(self, code: str, *, timeout: float = 60) -> str:
+    def execute(self, code: str, *, store_history: bool = False, timeout: float = 60) -> str:
         """Run a cell and return its output."""
-        return self.result(self.send(code), timeout=timeout)
+        return self.result(self.send(code, store_history=store_history), timeout=timeout)
 
     def close(self) -> None:
         """Close the websocket; the kernel goes on."""
         self.socket.close()
+
+
+class Terminal:
+    """A websocket to one terminal."""
+
+    def __init__(self, client: HubClient, name: str) -> None:
+        self.socket = client.websocket(f"terminals/websocket/{name}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def run(self, command: str) -> str:
+        """Type a command and wait until it has ended; what the terminal shows meanwhile."""
+        mark = uuid.uuid4().hex
+        # What is typed is shown, too: the mark only comes together when it is run.
+        self.socket.send(json.dumps(["stdin", f"{command}; echo '{mark[:9]}''{mark[9:]}'\r"]))
+        shown = ""
+        while mark not in shown:
+            kind, *text = json.loads(self.socket.recv())
+            if kind == "disconnect":
+                raise HubError(f"the terminal ended: {shown}")
+            shown += text[0] if kind == "stdout" else ""
+        return shown

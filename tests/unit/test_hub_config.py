@@ -558,6 +558,7 @@ def test_the_owners_volume_takes_the_place_of_ours(
 
 def test_a_start_without_own_packages(files: Files, engine: Engine) -> None:
     spawner = spawn(engine, chosen=(home.WITHOUT_PACKAGES,))
+    assert spawner.options_from_form({"without_packages": ["on"], "x": ["1"]}) == {home.WITHOUT_PACKAGES: True}
     assert engine.created["environment"]["PYTHONNOUSERSITE"] == "1"
     assert engine.in_home == []
     assert spawner.user_options == spawner.orm_spawner.user_options == {}, "the next start would have it too"

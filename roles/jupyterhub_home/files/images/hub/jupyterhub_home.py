@@ -11,6 +11,7 @@ import json
 import os.path
 import sys
 import tarfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub import orm
 from jupyterhub.auth import LocalAuthenticator, PAMAuthenticator
-from traitlets import Unicode
+from traitlets import Unicode, default
 from traitlets.config import Config
 
 HUB = Path("/etc/jupyterhub-home/hub.json")
@@ -45,7 +46,7 @@ USERS_GID = 100  # group `users`: may write in HOME in our image as in the docke
 LABEL = "jupyterhub-home"
 DNS_LABEL_MAX = 63
 # A user may choose these for one start of a server, on the hub's pages.
-WITHOUT_PACKAGES, FRESH_SETTINGS = "without_packages", "fresh_settings"
+ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
 # Puts a user's settings into a folder of the home; what a new home begins with is there again.
 PUT_ASIDE = """\
 chmod u+rwx "$0" && cd "$0" || exit
@@ -203,6 +204,15 @@ class HomeSpawner(DockerSpawner):
     extra_host_config: Any
     extra_create_kwargs: Any
 
+    @default("options_from_form")  # type: ignore[untyped-decorator]
+    def _default_options_from_form(self) -> Callable[[Settings], Settings]:
+        theirs = super()._default_options_from_form()  # knows an image only
+
+        def options_from_form(form: Settings) -> Settings:
+            return {**theirs(form), **dict.fromkeys(ONCE & form.keys(), True)}
+
+        return options_from_form
+
     def mine(self, settings: Settings) -> Settings:
         """What of spawner.json's settings is for this user's server."""
         mounts = mounts_for(self.user.name, settings["mounts"])
@@ -244,7 +254,7 @@ class HomeSpawner(DockerSpawner):
 
         JupyterHub remembers what a user chose, and gives it to every later start.
         """
-        self.once = frozenset(self.user_options) & {WITHOUT_PACKAGES, FRESH_SETTINGS}
+        self.once = frozenset(ONCE & self.user_options.keys())
         gone = self.once if self.allowed_images else {*self.once, "image"}
         self.user_options = {key: value for key, value in self.user_options.items() if key not in gone}
         if self.orm_spawner and self.once:
