@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from client import HubClient, wait_until
 from conftest import Run
 from machine import containers
 from story import Story, changed_tasks
@@ -49,6 +50,32 @@ def test_servers_on_older_settings_are_listed(story: Story) -> None:
     assert "alice (memory_limit)" in text and "bob (memory_limit)" not in text
     bob.stop()
     assert "older settings" not in story.change().output
+
+
+def test_another_base_url(story: Story, host: Host) -> None:
+    """The run lists the running servers, which must be started again. Idle ones stop until then, busy ones do not."""
+    bob = story.serve("bob")
+    kernel = bob.kernel()
+    kernel.result(kernel.send("import time\nprint('begun', flush=True)\ntime.sleep(10**6)"), until="begun")
+    given = {
+        "jupyterhub_home_users": USERS, "jupyterhub_home_base_url": "/below/", "jupyterhub_home_idle_timeout": 60,
+    }  # fmt: skip
+    for options in (["--check"], [], []):
+        done = story.run(given, "site.yml", *options)
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert "alice (base_url)" in done.stdout and "bob (base_url)" in done.stdout
+    assert changed_tasks(done.stdout) == []
+    mia = HubClient(f"{story.url}/below", "mia", "mia-test-secret")
+    mia.login()
+    wait_until(lambda: mia.server("alice") is None, "alice's idle server stopped", timeout=240)
+    assert mia.server("bob"), "a busy server was stopped"
+    assert "cannot be asked" not in host.run("docker logs jupyterhub-home-hub").stderr
+    again = HubClient(f"{story.url}/below", "bob", "bob-test-secret")
+    again.login()
+    again.stop()
+    again.spawn()
+    assert again.enter().ok
+    assert "base_url" not in story.run(given).stdout
 
 
 def test_a_first_run_is_tried_out_truthfully(host: Host, run: Run) -> None:

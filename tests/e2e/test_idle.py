@@ -39,9 +39,10 @@ def test_idle_server_stops_and_a_busy_one_does_not(serve: ClientFactory, short_t
     kernel.result(cell, until="begun")
     before = bob.server()
 
+    mia = serve("mia")  # opens nothing
     alice = serve("alice.smith")  # later than bob's last sign of life, so never stopped before bob's
     assert alice.run("5 * 4") == "20"
-    wait_until(lambda: alice.server() is None, "idle server stopped", timeout=180)
+    wait_until(lambda: alice.server() is None and mia.server() is None, "idle servers stopped", timeout=180)
 
     after = bob.server()
     assert before is not None and after is not None and after["started"] == before["started"]

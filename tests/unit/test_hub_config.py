@@ -27,6 +27,7 @@ from traitlets.config.loader import PyFileConfigLoader
 HUB_IMAGE = ROLE / "files/images/hub"
 HUB = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}
 SPAWNER = {
+    "base_url": "/",
     "image": "user:1",
     "default_url": "/lab",
     "memory_limit": "1G",
@@ -161,7 +162,7 @@ def test_defaults(files: Files) -> None:
 def test_the_culler_asks_often_and_knows_no_limit_of_its_own(files: Files) -> None:
     """The limit is in spawner.json, and may change while it runs."""
     (service,) = [one for one in load(files).JupyterHub.services if one["name"] == "idle-culler"]
-    assert "--cull-every=15" in service["command"]
+    assert "--cull-every=5" in service["command"]
     assert not any(part.startswith("--timeout") for part in service["command"])
 
 
@@ -654,6 +655,18 @@ def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: E
     assert later.outdated_settings(SPAWNER | changed) == wanted
 
 
+def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> None:
+    """Until its next start, and the culler is told which that is."""
+    spawner = spawn(engine, name="alice")
+    spawner.server = SimpleNamespace(base_url="/user/alice/")
+    assert spawner.outdated_settings(SPAWNER) == []
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == ["base_url"]
+    assert spawner.get_state()["base_url"] == "/user/alice/"
+    spawner.server.base_url = "/below/user/alice/"
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == []
+    assert spawner.outdated_settings(SPAWNER) == ["base_url"]
+
+
 def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine) -> None:
     spawner = spawn(engine)
     spawner.object_id = ""
@@ -681,125 +694,259 @@ def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
 
 # --- idle servers ---------------------------------------------------------
 
-LIMIT = 100  # seconds
-NOW = datetime.now(UTC)
+TICK = 5  # seconds between two looks of the culler
+START = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def ago(seconds: float) -> str:
-    return (NOW - timedelta(seconds=seconds)).isoformat()
+class Server:
+    """A Jupyter server in virtual time, and the culler that watches it; times are seconds since the server's start."""
 
-
-class Culler:
-    """The culler on a stopped clock."""
-
-    def __init__(self, settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = settings
-        self.asked = 0
-        self.now = NOW
-        self.answers: dict[str, Any] = {}
-        self.limit(LIMIT)
-        monkeypatch.setattr(culler, "SPAWNER", settings)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+        self.settings = folder / "spawner.json"
+        self.monkeypatch = monkeypatch
+        self.now = 0.0
+        self.asked: list[float] = []
+        self.kernels: dict[str, dict[str, Any]] | None = {}
+        self.terminals: dict[str, float] = {}
+        self.notebooks: dict[str, float | None] = {}
+        self.last_request = 0.0  # of anything, a forgotten browser tab included
+        self.recorded = 0.0  # in the hub
+        self.fails = False
+        self.limit(limit)
+        monkeypatch.setattr(culler, "SPAWNER", self.settings)
+        monkeypatch.setattr(culler, "SEEN", folder / "idle.json")
         monkeypatch.setattr(culler, "ask", self.ask)
-        monkeypatch.setattr(culler, "utcnow", lambda: self.now)
-        monkeypatch.setattr(culler, "last_seen", {})
-        monkeypatch.setattr(culler, "last_asked", {})
+        monkeypatch.setattr(culler, "utcnow", lambda: START + timedelta(seconds=self.now))
+        self.restart_culler()
 
     def limit(self, seconds: int) -> None:
         """Write another limit."""
+        self.seconds = seconds
         self.settings.write_text(json.dumps(SPAWNER | {"idle_timeout": seconds}))
 
-    async def ask(self, server: dict[str, Any], path: str, **arguments: str) -> Any:
-        self.asked += path == "kernels"
-        if isinstance(self.answers[path], Exception):
-            raise self.answers[path]
-        return self.answers[path]
+    def restart_culler(self) -> None:
+        """Another process, as after a restart of the hub."""
+        self.monkeypatch.setattr(culler, "watched", None)
+        self.monkeypatch.setattr(culler, "tried", {})
 
-    def idle(
-        self, answers: dict[str, Any], started: float = 1000, recorded: float = 0, later: float = LIMIT / 4
-    ) -> bool:
-        """The verdict, so many seconds later than the last one; started and the hub's record: in seconds ago."""
-        self.now += timedelta(seconds=later)
-        self.answers = answers
-        server = {"url": "/user/alice/", "started": ago(started)}
-        inactive = timedelta(seconds=recorded)
+    def at(self, seconds: float) -> str:
+        return (START + timedelta(seconds=seconds)).isoformat()
+
+    async def ask(self, server: dict[str, Any], path: str, **arguments: str) -> Any:
+        if self.fails:
+            raise OSError("no answer")
+        if path == "kernels":
+            self.asked.append(self.now)
+            return self.kernels and list(self.kernels.values()) if self.kernels is not None else None
+        if path == "terminals":
+            return [{"name": name, "last_activity": self.at(when)} for name, when in self.terminals.items()]
+        if path == "sessions":
+            return [{"path": name} for name in self.notebooks]
+        if path == "status":
+            return {"last_activity": self.at(self.last_request)}
+        saved = self.notebooks[path.removeprefix("contents/").replace("%20", " ")]
+        return None if saved is None else {"last_modified": self.at(saved)}
+
+    def compute(self, name: str = "k", state: str = "idle") -> None:
+        """A kernel does something now."""
+        assert self.kernels is not None
+        self.kernels[name] = {"id": name, "execution_state": state, "last_activity": self.at(self.now)}
+
+    def look(self) -> bool:
+        """Whether the culler, which looks now, stops the server."""
+        server = {"url": "/user/alice/", "started": self.at(0)}
+        inactive = timedelta(seconds=self.now - self.recorded)
         return asyncio.run(culler.is_idle(inactive=inactive, inactive_limit=600, server=server))
 
+    def goes_on(self, until: float, tick: float = TICK) -> None:
+        """Time passes, and the culler looks and does not stop the server."""
+        while self.now + tick <= until:
+            self.now += tick
+            assert not self.look(), f"stopped after {self.now} s"
+        self.now = until
 
-@pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Culler:
-    return Culler(tmp_path / "spawner.json", monkeypatch)
-
-
-def kernel(state: str, seconds: float) -> dict[str, str]:
-    return {"execution_state": state, "last_activity": ago(seconds)}
-
-
-NOTHING: dict[str, Any] = {"kernels": [], "terminals": [], "sessions": []}
-SAVED = {"sessions": [{"path": "a b.ipynb"}], "contents/a%20b.ipynb": {"last_modified": ago(5)}}
-GONE = {"sessions": [{"path": "console"}], "contents/console": None}
-
-
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [
-        ({"kernels": [kernel("idle", 500)]}, True),
-        ({"kernels": [kernel("idle", 500), kernel("busy", 900)]}, False),
-        ({"kernels": [kernel("idle", 5)]}, False),
-        ({"kernels": [kernel("idle", 500)], "terminals": [{"last_activity": ago(5)}]}, False),
-        ({"kernels": [kernel("idle", 500)], "terminals": None}, True),
-        ({"kernels": [kernel("idle", 500)], **SAVED}, False),
-        ({"kernels": [kernel("idle", 500)], **GONE}, True),
-        ({"kernels": OSError("no answer")}, False),
-    ],
-)
-def test_idle(watch: Culler, answers: dict[str, Any], expected: bool) -> None:
-    assert watch.idle(NOTHING | answers, later=0) is expected
+    def stops(self, after: float, tick: float = TICK) -> None:
+        """It stops: no sooner than the limit after its last activity, and within a quarter more."""
+        while not self.look():
+            self.now += tick
+            assert self.now <= after + 1.25 * self.seconds, "too late"
+        assert self.now >= after + self.seconds, "too early"
 
 
-def test_young_server_is_not_even_asked(watch: Culler) -> None:
-    culler.last_seen["/user/alice/"] = NOW
-    assert watch.idle({}, started=50, later=0) is False
-    assert (culler.last_seen, watch.asked) == ({}, 0)
+@pytest.fixture(params=[60, 1000, 42000])
+def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    server = Server(tmp_path, monkeypatch, request.param)
+    server.now = 3  # the culler's first look
+    return server
 
 
-def test_kernel_that_was_shut_down_still_counts(watch: Culler) -> None:
-    assert watch.idle(NOTHING | {"kernels": [kernel("idle", 50)]}, later=0) is False
-    assert watch.idle(NOTHING) is False
-    assert watch.idle(NOTHING) is True
+def tick_of(server: Server) -> float:
+    """The culler looks every 5 seconds; with a long limit that would be many looks for a test."""
+    return max(TICK, server.seconds / 100)
 
 
-def test_empty_server_that_is_new_to_the_culler_gets_its_time(watch: Culler) -> None:
-    verdicts = [watch.idle(NOTHING) for _ in range(5)]
-    assert verdicts == [False, False, False, False, True]
+def test_a_server_in_which_nothing_was_opened(server: Server) -> None:
+    server.last_request = 10**6  # of a forgotten browser tab, which asks all the time
+    server.stops(after=0, tick=tick_of(server))
 
 
-@pytest.mark.parametrize(("recorded", "expected"), [(50, False), (500, True)])
-def test_server_without_kernels_api_goes_by_the_hub(watch: Culler, recorded: float, expected: bool) -> None:
-    assert watch.idle({"kernels": None}, recorded=recorded, later=0) is expected
+def test_a_kernel_that_is_idle(server: Server) -> None:
+    server.goes_on(server.seconds / 3, tick_of(server))
+    server.compute()
+    server.stops(after=server.now, tick=tick_of(server))
 
 
-def test_another_limit_holds_at_once(watch: Culler) -> None:
+@pytest.mark.parametrize("thing", ["kernel", "terminal"])
+def test_what_was_shut_down_still_counts(server: Server, thing: str) -> None:
+    """It did something until then, of which nothing tells any more."""
+    server.compute()
+    server.terminals["1"] = server.now
+    server.goes_on(server.seconds * 2 / 3, tick_of(server))
+    begin = server.now
+    server.kernels, server.terminals = ({}, server.terminals) if thing == "kernel" else (server.kernels, {})
+    server.stops(after=begin, tick=tick_of(server))
+
+
+def test_a_terminal(server: Server) -> None:
+    server.goes_on(server.seconds / 3, tick_of(server))
+    server.terminals["1"] = server.now
+    server.stops(after=server.now, tick=tick_of(server))
+
+
+def test_a_notebook_that_was_saved(server: Server) -> None:
+    server.compute()
+    server.notebooks = {"a b.ipynb": server.now, "console": None}
+    server.goes_on(server.seconds / 2, tick_of(server))
+    server.notebooks["a b.ipynb"] = server.now
+    server.stops(after=server.now, tick=tick_of(server))
+
+
+def test_a_busy_kernel_never_stops_a_server(server: Server) -> None:
+    server.compute(state="busy")
+    server.compute("other")
+    server.goes_on(server.seconds * 3, tick_of(server))
+    server.compute()
+    server.stops(after=server.now, tick=tick_of(server))
+
+
+def test_the_hub_restarted_in_between(server: Server) -> None:
+    """Again and again, and with a browser tab that asks all the time: what was seen is kept."""
+    server.last_request = 10**6
+    tick = tick_of(server)
+    for part in (0.2, 0.4, 0.6, 0.8):
+        server.goes_on(server.seconds * part, tick)
+        server.restart_culler()
+    server.stops(after=0, tick=tick)
+
+
+def test_the_hub_was_down_for_long(server: Server) -> None:
+    """Whatever the server was asked meanwhile may have been work."""
+    tick = tick_of(server)
+    server.goes_on(server.seconds / 2, tick)
+    server.restart_culler()
+    server.now = server.last_request = server.seconds * 0.9
+    server.now += server.seconds / 2
+    server.stops(after=server.last_request, tick=tick)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"/user/alice/": {"started": "x"}}'])
+def test_what_was_seen_is_lost(server: Server, text: str) -> None:
+    server.goes_on(server.seconds / 2, tick_of(server))
+    culler.SEEN.write_text(text)
+    server.restart_culler()
+    server.stops(after=0, tick=tick_of(server))
+
+
+def test_what_was_seen_cannot_be_written(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(culler, "SEEN", Path("/proc/nothing/idle.json"))
+    server.stops(after=0, tick=tick_of(server))
+
+
+def test_a_later_server_of_the_same_user(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.goes_on(server.seconds * 0.9, tick_of(server))
+    monkeypatch.setattr(f"{__name__}.START", START + timedelta(seconds=server.now))
+    server.now = 3
+    server.stops(after=0, tick=tick_of(server))
+
+
+def test_a_server_that_cannot_be_asked_is_left_alone(server: Server) -> None:
+    """And is not asked at every look."""
+    server.fails = True
+    server.goes_on(server.seconds * 3, tick_of(server))
+    server.fails = False
+    server.last_request = 1
+    server.stops(after=server.now - server.seconds, tick=tick_of(server))
+
+
+@pytest.mark.parametrize("limit", [60, 42000])
+def test_a_failing_server_is_asked_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    server = Server(tmp_path, monkeypatch, limit)
+    tries: list[float] = []
+
+    async def fail(*_: Any, **__: Any) -> None:
+        tries.append(server.now)
+        raise OSError
+
+    monkeypatch.setattr(culler, "ask", fail)
+    server.goes_on(3600)
+    assert len(tries) == 3600 // max(limit // 12 if limit < 7200 else 600, TICK)
+
+
+def test_a_server_without_kernels_api_goes_by_the_hub(server: Server) -> None:
+    server.kernels = None
+    server.goes_on(server.seconds / 2, tick_of(server))
+    server.recorded = server.now
+    server.stops(after=server.now, tick=tick_of(server))
+
+
+@pytest.mark.parametrize(("limit", "times"), [(60, 720), (1200, 36), (42000, 6)])
+def test_a_server_is_left_in_peace_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, times: int
+) -> None:
+    """Asked twelve times a limit, or each ten minutes: so often in an hour."""
+    server = Server(tmp_path, monkeypatch, limit)
+    server.compute(state="busy")
+    server.goes_on(3600)
+    assert len(server.asked) in (times, times + 1)
+
+
+def test_another_limit_holds_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No restart of the culler, and so none of the hub."""
-    long_idle = NOTHING | {"kernels": [kernel("idle", 500)]}
-    for limit, expected in ((900, False), (100, True), (0, False), (400, True), (9000, False)):
-        watch.limit(limit)
-        assert watch.idle(long_idle, later=limit / 4) is expected
+    server = Server(tmp_path, monkeypatch, 42000)
+    server.compute()
+    server.goes_on(5000)
+    server.limit(0)
+    server.goes_on(6000)
+    server.limit(9000)
+    server.goes_on(7000)
+    server.limit(1000)
+    server.now += TICK
+    assert server.look()
 
 
-def test_without_a_limit_nobody_is_asked(watch: Culler) -> None:
-    watch.limit(0)
-    assert watch.idle({}, started=10**7, recorded=10**7) is False
-    assert watch.asked == 0
+def test_without_a_limit_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(tmp_path, monkeypatch, 0)
+    server.goes_on(10**6, 10**4)
+    assert server.asked == []
 
 
-@pytest.mark.parametrize(("limit", "every"), [(60, 15), (1000, 250), (42000, 600)])
-def test_a_server_is_asked_a_few_times_a_limit(watch: Culler, limit: int, every: int) -> None:
-    """The culler looks every 15 seconds, at the hub's record; each server is left in peace for longer."""
-    watch.limit(limit)
-    busy = {"kernels": [kernel("busy", 0)]}
-    for _ in range(4 * every // 15 + 1):
-        assert watch.idle(busy, started=50000, later=15) is False
-    assert watch.asked in (4, 5)
+def test_a_server_is_asked_below_the_address_that_it_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's own address may be another since."""
+    asked = []
+
+    async def fetch(self: Any, url: str, **_: Any) -> Any:
+        asked.append(url)
+        return SimpleNamespace(body=b"[]")
+
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t")
+    monkeypatch.setattr("tornado.httpclient.AsyncHTTPClient.fetch", fetch)
+    for state in ({}, {"base_url": "/old/user/alice/"}):
+        server = {"url": "/new/user/alice/", "state": {"object_id": "0123456789abcdef", **state}}
+        asyncio.run(culler.ask(server, "kernels"))
+    assert [url.split("?")[0] for url in asked] == [
+        "http://0123456789ab:8888/new/user/alice/api/kernels",
+        "http://0123456789ab:8888/old/user/alice/api/kernels",
+    ]
 
 
 # --- a user's server ------------------------------------------------------

@@ -18,7 +18,7 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.proxy import Proxy
 from jupyterhub.spawner import Spawner
 from sqlalchemy import text
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from traitlets.config import Config
@@ -767,3 +767,42 @@ def test_a_running_hub_is_mended_too(hub: Hub) -> None:
     assert tried == {"log_out": ["bob"], "groups": {"bob": ["lab"]}}
     assert hub.mend(wish) == {}
     assert hub.app.users["bob"].spawners[""].active and FakeSpawner.stopped == []
+
+
+# --- Another base URL -----------------------------------------------------
+
+
+def answer_outside(hub: Hub, method: str, path: str) -> tuple[int, str | None]:
+    """The status outside of the hub's own path, and where it leads."""
+    address = hub.url.partition("/new/")[0] + path
+    request = HTTPRequest(address, method, body=None if method == "GET" else "{}", follow_redirects=False)
+
+    async def fetch() -> HTTPResponse:
+        return await AsyncHTTPClient().fetch(request, raise_error=False)
+
+    answer = hub.run(fetch())
+    return answer.code, answer.headers.get("Location")
+
+
+@pytest.fixture
+def moved(make_hub: MakeHub) -> Hub:
+    """A hub that was below another base URL before."""
+    hub = make_hub(JupyterHub={"base_url": "/new/"})
+    hub.url = hub.url.replace("/hub", "/new/hub")
+    return hub
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("before", ["", "/old", "/a/b"])
+def test_the_api_is_found_below_an_earlier_base_url(moved: Hub, before: str, method: str) -> None:
+    """A server that was started then asks there who wants in."""
+    assert answer_outside(moved, method, f"{before}/hub/api/users/x?a=b") == (307, "/new/hub/api/users/x?a=b")
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [("/", "/new/hub/"), ("/new/user/bob/hub/api/x", "/new/hub/user/bob/hub/api/x"), ("/old/lab", "/new/hub/old/lab")],
+)
+def test_other_pages_lead_where_jupyterhub_has_them(moved: Hub, path: str, leads_to: str) -> None:
+    assert answer_outside(moved, "GET", path) == (302, leads_to)
+    assert answer_outside(moved, "POST", path)[0] == 405

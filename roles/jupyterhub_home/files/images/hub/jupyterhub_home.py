@@ -221,11 +221,19 @@ class HomeSpawner(DockerSpawner):
     def outdated_settings(self, settings: Settings) -> list[str]:
         """The keys of spawner.json's settings that were something else when this server started."""
         before = self.started_with or self.mine(settings)
-        return [key for key, value in self.mine(settings).items() if before.get(key) != value]
+        found = [key for key, value in self.mine(settings).items() if before.get(key) != value]
+        # It answers below the address that it was started with, and nowhere else.
+        if self.server and not self.server.base_url.startswith(f"{settings['base_url']}user/"):
+            found.append("base_url")
+        return found
 
     def get_state(self) -> Settings:
         state: Settings = super().get_state()
-        return {**state, "started_with": self.started_with} if self.object_id else state
+        if self.object_id:
+            state["started_with"] = self.started_with
+        if self.server:
+            state["base_url"] = self.server.base_url  # for the culler
+        return state
 
     def load_state(self, state: Settings) -> None:
         super().load_state(state)
@@ -454,7 +462,7 @@ def withhold_server_access() -> None:
 
 def culler() -> tuple[Settings, Settings]:
     """Service and role of the idle culler."""
-    command = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=15", "--config="]
+    command = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=5", "--config="]
     service = {"name": "idle-culler", "command": command}
     scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
     # to ask a server whether it is busy: its container's name, and to be let in

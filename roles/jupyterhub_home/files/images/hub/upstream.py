@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import reconcile
-from jupyterhub import apihandlers, orm
+from jupyterhub import apihandlers, handlers, orm
 from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.app import JupyterHub
+from jupyterhub.handlers.base import PrefixRedirectHandler
 from sqlalchemy import event
 from tornado import web
 
@@ -38,6 +39,28 @@ class UserHandler(UserAPIHandler):
         if {"groups", "roles"} & body.keys():  # JupyterHub would fail, half done
             raise web.HTTPError(400, "groups and roles of a user cannot be changed here")
         return body
+
+
+class PrefixHandler(PrefixRedirectHandler):
+    """What is outside of the hub's base URL leads into it, the API below an earlier base URL too.
+
+    A running server knows no other, and asks there whether the culler may ask it what it does.
+    """
+
+    def check_xsrf_cookie(self) -> None:
+        """Nothing is done here."""
+
+    def get(self) -> None:
+        uri = self.request.uri or ""
+        _, api, rest = uri.partition("/hub/api/")
+        if api and not uri.startswith((f"{self.base_url}user/", f"{self.base_url}services/")):
+            self.redirect(f"{self.hub.base_url}api/{rest}", status=307)  # with the same method and body
+        elif self.request.method == "GET":
+            super().get()
+        else:
+            raise web.HTTPError(405)
+
+    post = get
 
 
 def refuse_no_name(_row: Any, name: Any, *_: Any) -> None:
@@ -91,6 +114,7 @@ def mend(declared: Callable[[], reconcile.Users]) -> None:
         return
     apihandlers.default_handlers.insert(0, (r"/api/users/([^/]+)", UserHandler))
     apihandlers.default_handlers.append((reconcile.PATH, reconcile.UsersHandler))
+    handlers.PrefixRedirectHandler = PrefixHandler
     for table in (orm.User, orm.Group, orm.Service):
         event.listen(table.name, "set", refuse_no_name)
     JupyterHub.init_users = mend_rows_first(JupyterHub.init_users, declared)
