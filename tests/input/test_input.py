@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("hunter2", "48151623")
 # The only docker commands that checks may run.
-LOOKING = {"info", "ps", "inspect", "--version", "image ls"}
+LOOKING = {"info", "ps", "inspect", "--version", "image ls", "volume ls"}
 
 
 class Unsafe(str):
@@ -188,7 +188,7 @@ def test_nothing_is_touched(run: Run) -> None:
     assert len(run.tasks) == 3
     # Of `info --format ...`, `image ls --digests ...` and `compose -f FILE config --hash ...`, the command alone.
     commands = (re.sub(r" -f \S+", "", line).split() for line in run.docker)
-    assert {" ".join(words[: 2 if words[0] in ("image", "compose") else 1]) for words in commands} == LOOKING
+    assert {" ".join(words[: 2 if words[0] in ("image", "volume", "compose") else 1]) for words in commands} == LOOKING
     assert sorted(path.name for path in run.folder.iterdir()) == ["inventory.yml", "open", "ours"]
     assert sorted(path.name for path in (run.folder / "open").iterdir()) == ["file", "kim", "lee"]
 
@@ -283,6 +283,42 @@ def test_no_password_is_shown_when_users_are_written(tmp_path: Path, run: Run) -
     assert "changed=1" in output
     assert "hunter2" not in output
     assert shadow.split(":")[1] not in output
+
+
+GROUPS = {
+    "renamed": {"jupyterhubs": {"hosts": {"here": None}}},
+    "empty": {"jupyterhub": None},
+    "elsewhere": {"jupyterhub": {"hosts": {"here": None}}, "printers": {"hosts": {"ink": None}}},
+}
+
+
+@pytest.mark.parametrize("book", ["site.yml", "playbooks/uninstall.yml"])
+@pytest.mark.parametrize(
+    ("groups", "options", "said"),
+    [
+        ("renamed", [], "no group jupyterhub. Write: [jupyterhub], in place of jupyterhubs."),
+        ("empty", [], "The group jupyterhub of the inventory has no host."),
+        (
+            "elsewhere",
+            ["--limit", "ink"],
+            "No host of the group jupyterhub fits --limit ink. Write: --limit one of here.",
+        ),
+        ("elsewhere", ["--limit", "her"], "leaves us with no hosts to target"),  # Ansible's own
+        ("elsewhere", ["--tags", "user"], "There is no tag user. Write: --tags users."),
+        ("elsewhere", ["--tags", "hub,verfy"], "There is no tag verfy. Write: --tags verify."),
+        ("elsewhere", ["--skip-tags", "image"], "There is no tag image. Write: --tags images."),
+    ],
+)
+def test_a_run_aimed_at_nothing_is_no_success(
+    tmp_path: Path, book: str, groups: str, options: list[str], said: str
+) -> None:
+    inventory = tmp_path / "inventory.yml"
+    common = {"ansible_connection": "local", "ansible_python_interpreter": "/no/python"}
+    inventory.write_text(yaml.safe_dump({"all": {"vars": common, "children": GROUPS[groups]}}))
+    if "uninstall" in book and "tag" in " ".join(options):
+        said = "This playbook has no tags"
+    status, output = playbook("-i", str(inventory), *options, book=book)
+    assert status != 0 and said in output and "/no/python" not in output, output
 
 
 @pytest.fixture

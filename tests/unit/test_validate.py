@@ -458,6 +458,36 @@ def test_a_kernel_that_does_not_enforce_a_limit(controller: str, variables: dict
     assert looked_at(machine, memory_limit="", cpu_limit=0, pids_limit=0) == ""
 
 
+@pytest.mark.parametrize(
+    ("images", "installed", "tags", "variables", "writes"),
+    [
+        ([], True, {"docker", "images", "hub"}, {}, True),
+        (["hub:1", "user:1"], True, {"docker", "images", "hub"}, {}, False),
+        (["hub:1", "user:1"], True, {"images"}, {"user_image": "lab:2"}, True),
+        ([], True, {"docker"}, {}, False),
+        ([], True, set(), {}, False),  # --tags users
+        ([], False, {"docker"}, {}, True),
+        ([], False, set(), {}, False),
+    ],
+)
+def test_who_asks_for_space(
+    images: list[str], installed: bool, tags: set[str], variables: dict[str, Any], writes: bool
+) -> None:
+    """Only what is about to write gigabytes: what deletes a home, or lets a user in, does not."""
+    good, _ = checked(**variables)
+    machine = {
+        **MACHINE,
+        "images": dict.fromkeys(images, "id"),
+        "docker": {**DOCKER, "installed": installed},
+        "free_disk": 0,
+    }
+    builds = [{"tag": "hub:1"}, {"tag": "user:1"}]
+    assert validate.writes_much(good, machine, builds, tags) is writes
+    report = Report()
+    validate.check_machine(good, machine, report, writes=writes)
+    assert report.about("free_disk_min") is writes
+
+
 def test_the_default_bundle_may_be_missing() -> None:
     assert looked_at({"ca_bundle": False}) == ""
 
@@ -566,7 +596,7 @@ def test_former_names(user: dict[str, Any], write: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "skipped", "runs"),
     [(["all"], [], True), (["users"], [], True), (["hub", "users"], [], True), (["tagged"], [], True),
-     (["hub"], [], False), (["always"], [], False), (["all"], ["users"], False), (["users"], ["hub"], True)],
+     (["hub"], [], False), (["always"], [], True), (["all"], ["users"], False), (["users"], ["hub"], True)],
 )  # fmt: skip
 def test_the_tags_of_a_run(wanted: list[str], skipped: list[str], runs: bool) -> None:
     assert validate.runs("users", {"ansible_run_tags": wanted, "ansible_skip_tags": skipped}) is runs

@@ -766,8 +766,15 @@ def check_limits(good: dict[str, Any], machine: dict[str, Any], report: Report) 
             )
 
 
-def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
-    """Check what was found on the target against the variables; sizes in bytes."""
+def writes_much(good: dict[str, Any], machine: dict[str, Any], builds: list[dict[str, Any]], tags: set[str]) -> bool:
+    """Whether a run of these tags is to install Docker, or build or pull an image: nothing else writes gigabytes."""
+    wanted = {build["tag"] for build in builds} | ({good["user_image"]} - {""})
+    missing = not wanted <= set(machine["images"])
+    return bool(missing and tags & {"images", "hub"}) or bool(not machine["docker"]["installed"] and tags)
+
+
+def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report, *, writes: bool = True) -> None:
+    """Check what was found on the target against the variables; sizes in bytes. writes: the run is to write much."""
     system = machine["system"]
     if (system.get("id"), system.get("version_id")) not in SUPPORTED:
         report.add(
@@ -785,7 +792,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report)
             f"{PREFIX}directory: /opt/jupyterhub-home, or another folder that is empty or not there yet",
         )
     wanted = size_in_bytes(good["free_disk_min"]) or 0
-    if machine["free_disk"] < wanted and not report.about("free_disk_min"):
+    if writes and machine["free_disk"] < wanted and not report.about("free_disk_min"):
         free = machine["free_disk"] / 2**30
         report.add(
             f"{PREFIX}free_disk_min",
@@ -933,9 +940,9 @@ def report_run(run: dict[str, Any], report: Report) -> None:
 
 
 def runs(tag: str, task_vars: dict[str, Any]) -> bool:
-    """Whether the tasks of a tag are among those that this run was asked for."""
+    """Whether the tasks of a tag are among those that this run was asked for. The checks alone are for all of them."""
     wanted, skipped = set(task_vars.get("ansible_run_tags", ["all"])), set(task_vars.get("ansible_skip_tags", []))
-    return bool(wanted & {"all", "tagged", tag}) and not skipped & {"all", "tagged", tag}
+    return bool(wanted & {"all", "tagged", tag} or wanted == {"always"}) and not skipped & {"all", "tagged", tag}
 
 
 class ActionModule(ActionBase):
@@ -981,6 +988,12 @@ class ActionModule(ActionBase):
                     report.add(name, f"its template fails: {text}.", write)
         return values
 
+    def built(self, task_vars: dict[str, Any], checked: dict[str, Any]) -> list[dict[str, Any]]:
+        """The images that are to be built, as vars/main.yml derives them."""
+        self._templar.available_variables = {**task_vars, "__jupyterhub_home_checked": checked}
+        builds: list[dict[str, Any]] = self._templar.template(task_vars["__jupyterhub_home_builds"])
+        return builds
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -1022,8 +1035,12 @@ class ActionModule(ActionBase):
             why = " ".join(str(probe.get("msg", "no answer")).split())
             return {**result, "failed": True, "msg": f"{report.text()}\nAnd looking at the machine failed: {why}"}
         machine = probe["machine"]
+        settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
+        checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if entry == "main":
-            check_machine(good, machine, report)
+            checked["builds"] = self.built(task_vars, checked)
+            tags = {tag for tag in ("docker", "images", "hub") if runs(tag, task_vars)}
+            check_machine(good, machine, report, writes=writes_much(good, machine, checked["builds"], tags))
             new_vault = task_vars.get("__jupyterhub_home_new_vault") is not None  # see scripts/hub.py
             if new_vault or runs("users", task_vars):
                 check_removals(good, machine["users"], new_vault, report)
@@ -1038,10 +1055,4 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": report.text()}
         for mount in good["mounts"]:
             mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
-        settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
-        checked = {"settings": settings, "machine": machine, "run": run.get("id", "")}
-        if entry != "main":
-            return {**result, "changed": False, **checked}
-        self._templar.available_variables = {**task_vars, "__jupyterhub_home_checked": checked}
-        builds = self._templar.template(task_vars["__jupyterhub_home_builds"])
-        return {**result, "changed": False, **checked, "builds": builds}
+        return {**result, "changed": False, **checked}
