@@ -176,11 +176,15 @@ def converge(arguments: list[str]) -> int:
     if first:
         # Before a new vault takes the place of a list that was lost, the checks alone: see check_removals of the role.
         alone = [*arguments, "--check", "--tags", "always", "--extra-vars", "__jupyterhub_home_new_vault=true"]
-        checked = play("site.yml", alone, password, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        checked = None
+        try:
+            checked = play("site.yml", alone, password, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        finally:  # also after Ctrl-C: the next run must not find it
+            if checked is None or checked.returncode != 0:
+                VAULT.unlink()
+                if not password_was_there:
+                    VAULT_PASSWORD.unlink()
         if checked.returncode != 0:
-            VAULT.unlink()
-            if not password_was_there:
-                VAULT_PASSWORD.unlink()
             print(f"{checked.stdout}\nThe vault that was made for this run is taken away again.")
             return checked.returncode
     status = None

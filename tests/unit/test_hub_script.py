@@ -353,6 +353,21 @@ def test_a_new_vault_is_taken_away_when_the_checks_refuse_it(
     assert calls.read_text() == f"site.yml -i inventory/home --limit home {alone}\n" * 2
 
 
+def test_a_new_vault_is_taken_away_when_the_checks_are_interrupted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+
+    def interrupted(*_: object, **options: object) -> None:
+        assert hub.VAULT.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hub, "play", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hub.converge([])
+    assert not hub.VAULT.exists() and not hub.VAULT_PASSWORD.exists()
+
+
 def test_the_first_password_is_shown_after_an_interrupt(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

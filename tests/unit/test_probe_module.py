@@ -306,7 +306,7 @@ def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
 
 
-NOTHING = {"settled": False, "found": [], "mend": False, "start": False}
+NOTHING = {"settled": False, "found": [], "mend": False, "start": False, "folder": ""}
 
 
 def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:
@@ -494,6 +494,22 @@ def test_a_machine_without_an_engine_is_looked_at_too(
     answer = run_module(probe, {**wanted, "sources": [], "ca_bundle": "/no/bundle"})
     assert answer["machine"]["docker"]["version"] is None
     assert answer["machine"]["project"] == NOTHING
+
+
+def test_the_list_that_the_hub_has(tmp_path: Path, project: Project) -> None:
+    """Wherever it was started from: a fresh clone has forgotten that folder."""
+    elsewhere, here = tmp_path / "elsewhere", tmp_path / "here"
+    assert probe.declared_users(elsewhere, here) == []
+    for folder, text in [(here, '{"old": {}}'), (elsewhere, '{"mia": {}, "alice": {"admin": true}}')]:
+        (folder / "users").mkdir(parents=True)
+        (folder / "users/users.json").write_text(text)
+    assert probe.declared_users(elsewhere, here) == ["alice", "mia"]
+    (elsewhere / "users/users.json").write_text("no json")
+    assert probe.declared_users(elsewhere, here) == ["old"]
+    labels = project.things["home-hub"]["Config"]["Labels"]
+    labels["com.docker.compose.project.working_dir"] = str(elsewhere)
+    project.look()
+    assert project.state["folder"] == str(elsewhere)
 
 
 def test_no_stray_is_overlooked() -> None:

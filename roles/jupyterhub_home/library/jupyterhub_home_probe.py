@@ -17,6 +17,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import replace_file
 from ansible.module_utils.jupyterhub_home_belongings import (
+    COMPOSE,
     OWN_FOLDERS,
     belongings,
     directory_problem,
@@ -211,7 +212,8 @@ def project_state(
     """What somebody else changed about hub, proxy and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, in words; nothing before the first run.
-    start: some of that is for Compose to mend. mend: some of it Compose would not mend.
+    start: some of that is for Compose to mend. mend: some of it Compose would not mend. folder: from which the hub was
+    started, '' if it is not there.
     """
     data = f"{project}-data"
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
@@ -249,6 +251,9 @@ def project_state(
         "found": found,
         "mend": bool(for_mend),
         "start": bool(for_compose),
+        "folder": (things[names["hub"]]["Config"]["Labels"].get(f"{COMPOSE}.working_dir") or "")
+        if names["hub"] in things
+        else "",
     }
 
 
@@ -318,12 +323,14 @@ def addresses(version: int = 4) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def declared_users(directory: Path) -> list[str]:
-    """The names of the list that the hub has now; nothing before the first run."""
-    try:
-        return sorted(json.loads((directory / "users/users.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return []
+def declared_users(*directories: Path) -> list[str]:
+    """The names of the list that the hub has now, in the first of these folders with one; nothing before any run."""
+    for directory in directories:
+        try:
+            return sorted(json.loads((directory / "users/users.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            pass
+    return []
 
 
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:
@@ -371,7 +378,7 @@ def main() -> None:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             # No engine or no docker: there is nothing to compare.
-            project = {"settled": False, "found": [], "mend": False, "start": False}
+            project = {"settled": False, "found": [], "mend": False, "start": False, "folder": ""}
         try:
             homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
         except (EngineError, OSError):
@@ -399,7 +406,7 @@ def main() -> None:
             "disk": disk,
             "free_disk": free_disk(disk),
             "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
-            "users": declared_users(directory),
+            "users": declared_users(Path(project["folder"] or directory), directory),
             "homes": homes,
             **more,
         },
