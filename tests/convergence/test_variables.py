@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,34 @@ def test_many_users_at_once(home: World, run: Run) -> None:
     assert home.lets_in("newcomer") and not home.lets_in("alice")
     assert run({}).returncode == 0
     assert home.lets_in("alice")
+
+
+def test_a_clone_without_its_vault(home: World, tmp_path: Path) -> None:
+    """The list that `make hub` makes up there does not take the place of the hub's, nor does it the next time."""
+    for name in ("callback_plugins", "inventory", "roles", "scripts"):
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
+    for name in ("ansible.cfg", "site.yml", "group_vars/jupyterhub/main.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    options = "ansible_connection=community.docker.docker ansible_python_interpreter=/usr/bin/python3"
+    (tmp_path / "inventory/home").write_text(f"[jupyterhub]\n{home.host.backend.name} {options}\n", encoding="utf-8")
+    # In the environment of the tests, which takes minutes to make.
+    code = "import hub; hub.set_up = lambda password: None; raise SystemExit(hub.converge([]))"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path / "scripts", env={**os.environ, "ANSIBLE_CONFIG": f"{tmp_path}/ansible.cfg"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode != 0, done.stdout[-3000:]
+        said = " ".join(done.stdout.split())
+        assert (
+            "the vault was made just now, but this machine has a hub already, with the users alice, bob, mia." in said
+        )
+        assert "is taken away again" in said and "Log in as" not in said and "log in as" not in said
+        assert not (tmp_path / "group_vars/jupyterhub/vault.yml").exists()
+        assert not (tmp_path / ".vault-password").exists()
+    assert home.lets_in("alice") and home.lets_in("bob")
 
 
 def test_a_misspelt_former_name(home: World, run: Run) -> None:
