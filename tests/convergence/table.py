@@ -461,4 +461,5 @@ ELSEWHERE = {
     "jupyterhub_home_delete_data": "test_removing_the_second_hub",
     "jupyterhub_home_docker_source": "test_docker_source",
     "jupyterhub_home_free_disk_min": "test_free_disk",
+    "jupyterhub_home_trial": "test_trial",
 }

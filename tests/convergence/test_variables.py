@@ -288,6 +288,20 @@ def test_free_disk_where_images_are(host: Host, run: Run) -> None:
     assert f" Looked for in /var/lib/{'containerd' if containerd else 'docker'}." in " ".join(done.stdout.split())
 
 
+def test_trial(home: World, run: Run) -> None:
+    """Without it, what cannot work is taken; the next run with it says so before it does anything else."""
+    page, trial = "jupyterhub_home_default_url", "jupyterhub_home_trial"
+    before = own_containers(home.host)
+    refused = run({page: "/nowhere"})
+    assert refused.returncode != 0 and "is a page that servers do not have (404)" in refused.stdout
+    assert recap(run({page: "/nowhere", trial: False}, "site.yml")) == (1, 0)
+    assert recap(run({page: "/nowhere", trial: False}, "site.yml")) == (0, 0)
+    refused = run({page: "/nowhere", trial: True})
+    assert refused.returncode != 0 and "is a page that servers do not have (404)" in refused.stdout
+    assert recap(run({}, "site.yml")) == (1, 0)
+    assert own_containers(home.host) == before
+
+
 @pytest.fixture
 def bare_inventory(host: Host, tmp_path: Path) -> Iterator[Path]:
     """The inventory of a machine like this one, on which there is no Docker."""

@@ -77,3 +77,34 @@ def test_a_mistake_leaves_the_hub_as_it_is(serve: ClientFactory, host: Host) -> 
     assert "no-such-package-0" in done.stdout
     bob.spawn()
     assert bob.get("/hub/health").ok
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"config": {"Spawner": {"start_timeout": "soon"}}}, "config: Spawner.start_timeout is text, not an int."),
+        ({"extra_config": "\nimport nosuchmodule\n"}, "extra_config: line 2: ModuleNotFoundError: No module named"),
+        ({"config": {"JupyterHub": {"authenticator_class": "githubb"}}}, "config: JupyterHub.authenticator_class is"),
+        (
+            {"mounts": [{"source": "/srv", "target": "/opt/nb", "read_only": True}]},
+            "mounts: with /srv at /opt/nb, a server",
+        ),
+        ({"default_url": "/nowhere"}, "default_url: '/nowhere' is a page that servers do not have (404)."),
+    ],
+    ids=["trait", "import", "class", "mount", "page"],
+)
+def test_what_cannot_work_replaces_nothing(
+    serve: ClientFactory, host: Host, variables: dict[str, Any], said: str
+) -> None:
+    """It is tried first, and nothing of the trial stays."""
+    alice = serve("alice.smith")
+    before = containers(host)
+    volumes = host.check_output("docker volume ls --quiet")
+    done = playbook(host, {f"jupyterhub_home_{name}": value for name, value in variables.items()})
+    assert done.returncode != 0
+    assert f"jupyterhub_home_{said}" in " ".join(done.stdout.split()), done.stdout[-3000:]
+    assert containers(host) == before
+    assert host.check_output("docker volume ls --quiet") == volumes
+    assert "-trial" not in host.check_output("docker ps --all --format '{{.Names}}'")
+    alice.stop()
+    alice.spawn()

@@ -54,6 +54,7 @@ match words:
         names = [n.removeprefix("id-") for n in names]
         found = [shown(n) for n in names if n in containers] + [network(n) for n in names if n in networks]
         print(json.dumps(found))
+    case ["rm", "--force", "--volumes", *names]: [containers.pop(name, None) for name in names]
     case ["rm", "--force", name]: del containers[name]
     case ["rename", old, new]: containers[new] = containers.pop(old)
     case ["unpause", name]: containers[name]["status"] = "running"
@@ -180,6 +181,13 @@ def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
 def test_nothing_to_mend(four_steps: Mend) -> None:
     done = four_steps()
     assert (done["changed"], done["done"], done["renews"]) == (False, [], False)
+
+
+def test_what_a_trial_left_goes(engine: Engine, four_steps: Mend) -> None:
+    for name in ("home-trial", "home-trial-server"):
+        engine.state["containers"][name] = engine.container({"jupyterhub-home.trial": "home"}, "home")
+    done = four_steps()
+    assert done["done"] == ["Removed, left by a trial: home-trial", "Removed, left by a trial: home-trial-server"]
 
 
 def test_paused_and_renamed_go_on(engine: Engine, four_steps: Mend) -> None:

@@ -297,7 +297,7 @@ def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
-        "inspect home-hub home-proxy home home-data home-data-aside",
+        "inspect home-hub home-proxy home home-data home-data-aside home-trial home-trial-server",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
         f"compose -f {project.folder}/compose.yml config --hash *",
     ]
@@ -357,6 +357,12 @@ def test_a_run_that_was_killed_while_it_moved_the_volume(project: Project) -> No
     project.hashes = {}
     project.things = {"home-data-aside": {"Name": "home-data-aside", "Driver": "local", "Labels": {}}}
     assert project.look() == (False, ["a run had stopped while it moved the volume home-data."])
+    assert project.state["mend"]
+
+
+def test_a_run_that_was_killed_during_a_trial(project: Project) -> None:
+    project.things["home-trial-server"] = {"Name": "/home-trial-server"}
+    assert project.look() == (False, ["a run had stopped while it tried new settings."])
     assert project.state["mend"]
 
 

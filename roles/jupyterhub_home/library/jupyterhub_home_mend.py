@@ -18,6 +18,8 @@ from ansible.module_utils.jupyterhub_home_engine import (
     inspect,
     is_plain,
     labelled,
+    remove_trial,
+    trial_names,
     unattached,
 )
 
@@ -25,6 +27,7 @@ DOCUMENTATION = r"""
 module: jupyterhub_home_mend
 short_description: Mend a Compose project where Compose itself would stop or look away
 description:
+  - The containers of a trial that a killed run left are removed.
   - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
   - A network without Compose's labels is made anew, and whoever was in it is connected again. So is a user's server
     that was disconnected.
@@ -80,6 +83,10 @@ class Project:
 
     def mend(self) -> None:
         """All of it, in the order in which a kill does least harm; raises EngineError."""
+        if left := sorted(inspect(*trial_names(self.name))):
+            if not self.pretend:
+                remove_trial(self.name)
+            self.done += [f"Removed, left by a trial: {name}" for name in left]
         self.mend_volume()
         network = inspect(self.name).get(self.name)
         whole = network and labelled(network, compose_labels(self.name, "network", "users"))

@@ -31,6 +31,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     inspect,
     is_plain,
     labelled,
+    trial_names,
     unattached,
 )
 from ansible.module_utils.jupyterhub_home_homes import Homes
@@ -78,6 +79,8 @@ CONTROLLERS, V1_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/
 HASHES = "/run/jupyterhub-home-{}.hashes"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
+
+TRIED = "hub/tried"
 
 
 def output(*command: str) -> str | None:
@@ -217,7 +220,7 @@ def project_state(
     """
     data = f"{project}-data"
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
-    things = inspect(*names.values(), project, data, f"{data}-aside")
+    things = inspect(*names.values(), project, data, f"{data}-aside", *trial_names(project))
     outside = unattached(project, things.get(project))
     edited = bool(record.how_strange("compose.yml"))
     hashes = config_hashes(project, record, compose_version(), edited)
@@ -225,6 +228,8 @@ def project_state(
     for_compose, for_mend = [], []
     if f"{data}-aside" in things:
         for_mend.append(f"a run had stopped while it moved the volume {data}.")
+    if things.keys() & set(trial_names(project)):
+        for_mend.append("a run had stopped while it tried new settings.")
     if not before_first_run:
         volume, network = things.get(data), things.get(project)
         if not volume:
@@ -296,6 +301,18 @@ def folder(path: str) -> dict[str, Any]:
         return {"exists": False}
     stat = os.stat(path)
     return {"exists": True, "uid": stat.st_uid, "gid": stat.st_gid, "mode": stat.st_mode & 0o7777}
+
+
+def tried(record: Record) -> str:
+    """The digest of what has been found to work, as the role left it; '' where that is not known."""
+    kept = record.root / TRIED
+    return "" if record.how_strange(TRIED) or not kept.is_file() else kept.read_text(encoding="utf-8").strip()
+
+
+def memory() -> int:
+    """Bytes of the machine's memory, swap included."""
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+    return sum(int(fields[key].split()[0]) * 1024 for key in ("MemTotal", "SwapTotal"))
 
 
 def free_disk(path: str) -> int:
@@ -401,8 +418,11 @@ def main() -> None:
             "port": asked_port.result(),
             "directory": directory_problem(directory, wanted["project"]),
             "written": record.intact(OWN_FOLDERS),
+            "tried": tried(record),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},
+            "memory": memory(),
+            "processors": len(os.sched_getaffinity(0)),
             "disk": disk,
             "free_disk": free_disk(disk),
             "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),

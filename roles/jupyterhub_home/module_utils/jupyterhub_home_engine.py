@@ -53,6 +53,16 @@ def folder(volume: str) -> Path:
     return Path(found["Mountpoint"])
 
 
+def trial_names(project: str) -> tuple[str, str]:
+    """The containers in which settings are tried: the hub's, and that of a user's server."""
+    return f"{project}-trial", f"{project}-trial-server"
+
+
+def remove_trial(project: str) -> None:
+    """Remove them, with the volumes of their own, if they are there."""
+    subprocess.run(("docker", "rm", "--force", "--volumes", *trial_names(project)), capture_output=True, check=False)
+
+
 def attached(container: dict[str, Any], network: dict[str, Any]) -> bool:
     """Whether a container is in a network, or comes into it when it starts."""
     there = container["NetworkSettings"]["Networks"].get(network["Name"])

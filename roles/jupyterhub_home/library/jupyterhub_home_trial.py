@@ -1,0 +1,159 @@
+#!/usr/bin/python
+"""Try the hub's settings, and servers of users, in throwaway containers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_engine import LABEL, compose_labels, inspect, remove_trial, trial_names
+
+DOCUMENTATION = r"""
+module: jupyterhub_home_trial
+short_description: Fail if the hub could not start with these settings, or users' servers could not serve
+description:
+  - Starts the hub's image beside the hub with the settings, and with these, one after another, servers of users, one
+    for each different set of mounts. Nothing of the real hub's or of users' can change by it, and nothing stays.
+options:
+  project: {type: str, required: true, description: The project's name.}
+  image: {type: str, required: true, description: The hub's image.}
+  user_image: {type: str, required: true, description: The image of users' servers.}
+  owner: {type: int, required: true, description: User and group id of the hub.}
+  socket_gid: {type: int, description: Group of the engine's socket.}
+  directory: {type: path, required: true, description: The project's folder.}
+  settings:
+    type: str
+    required: true
+    description: The hub's settings files as JSON text, path in the hub's container to text. They are in no output.
+  timeout: {type: int, default: 120, description: Seconds that the hub may take to get ready.}
+attributes:
+  check_mode:
+    support: full
+    details: Tries what the engine has the images for.
+"""
+RETURN = r"""
+problems:
+  description: What does not work. Each has the variable, what is wrong, what to write, and perhaps the end of a log.
+  type: list
+  elements: dict
+  returned: always
+"""
+
+# All servers of a trial together; each has a bound of its own, too.
+SERVERS_TIMEOUT = 1800
+
+
+def has_image(image: str) -> bool:
+    """Whether the engine has an image; without an engine, which check mode may meet, it has none."""
+    return (
+        shutil.which("docker") is not None
+        and subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode == 0
+    )
+
+
+def has_network(project: str, *, make: bool) -> bool:
+    """Whether the project's network is there; make: as Compose would."""
+    if project in inspect(project):
+        return True
+    labels = [f"--label={key}={value}" for key, value in compose_labels(project, "network", "users").items()]
+    command = ("docker", "network", "create", *labels, project)
+    return make and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def command_line(wanted: dict[str, Any], network: str) -> list[str]:
+    """The container that the hub's service has, but for what the hub keeps."""
+    owner, project = f"{wanted['owner']}:{wanted['owner']}", wanted["project"]
+    memory = f"uid={wanted['owner']},gid={wanted['owner']},mode=0700"
+    options = [
+        f"--name={trial_names(project)[0]}", f"--label={LABEL}.trial={project}", f"--network={network or 'bridge'}",
+        f"--user={owner}", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--pids-limit=512",
+        "--log-driver=none", "--tmpfs=/tmp",
+        *(f"--tmpfs={path}:{memory}" for path in ("/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets")),
+        "--volume=/var/run/docker.sock:/var/run/docker.sock",
+    ]  # fmt: skip
+    if wanted["socket_gid"] is not None:
+        options.append(f"--group-add={wanted['socket_gid']}")
+    users = Path(wanted["directory"]) / "users"
+    if users.is_dir():
+        options.append(f"--volume={users}:/var/lib/extrausers:ro")
+    if f"{project}-data" in inspect(f"{project}-data"):
+        options.append(f"--volume={project}-data:/run/kept:ro")
+    program = ["python", "/usr/local/lib/jupyterhub-home/trial.py"]
+    return ["docker", "run", "--rm", "--interactive", "--init", *options, wanted["image"], *program]
+
+
+def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
+    """What the trial answers, {problems: ...}."""
+    wish = {
+        "files": json.loads(wanted["settings"]), "host": trial_names(wanted["project"])[0], "network": network,
+        "seconds": wanted["timeout"],
+    }  # fmt: skip
+    limit = wanted["timeout"] + 60 + (SERVERS_TIMEOUT if network else 0)
+    remove_trial(wanted["project"])  # of a run that was killed
+    try:
+        done = subprocess.run(
+            command_line(wanted, network), input=json.dumps(wish), capture_output=True, text=True, errors="replace",
+            timeout=limit, check=False,
+        )  # fmt: skip
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return unanswered(f"the hub does not come to an end with it within {limit} s.")
+    except (ValueError, IndexError):
+        if done.returncode == 125:  # Docker's own, before anything of ours runs
+            return unanswered(f"the trial's container could not be started: {done.stderr.strip()}")
+        return unanswered(f"the hub ends with it without a word (exit status {done.returncode}).")
+    finally:
+        remove_trial(wanted["project"])
+    return answer
+
+
+def unanswered(what: str) -> dict[str, Any]:
+    """The answer of a trial that gave none."""
+    variable = "jupyterhub_home_config, jupyterhub_home_extra_config"
+    return {"problems": [{"variable": variable, "what": what, "write": "what the hub can start with"}]}
+
+
+def text_of(problems: list[dict[str, str]]) -> str:
+    """Problems as the owner reads them."""
+    count = len(problems)
+    head = "1 thing has" if count == 1 else f"{count} things have"
+    lines = [f"{head} to be put right first. It was tried beside the hub, which goes on as it was."]
+    for number, problem in enumerate(problems, 1):
+        lines += [f"  {number}. {problem['variable']}: {problem['what']}", f"     Write: {problem['write']}"]
+        if problem.get("log"):
+            lines += ["     The end of its log:", textwrap.indent(problem["log"], " " * 7)]
+    return "\n".join([*lines, "To go on without a trial: jupyterhub_home_trial: false"])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "image": {"type": "str", "required": True},
+            "user_image": {"type": "str", "required": True},
+            "owner": {"type": "int", "required": True},
+            "socket_gid": {"type": "int"},
+            "directory": {"type": "path", "required": True},
+            "settings": {"type": "str", "required": True, "no_log": True},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    project = wanted["project"]
+    if not has_image(wanted["image"]):  # check mode, before the first run
+        module.exit_json(changed=False, problems=[])
+    servers = has_image(wanted["user_image"]) and has_network(project, make=not module.check_mode)
+    answer = try_out(wanted, project if servers else "")
+    if answer["problems"]:
+        module.fail_json(msg=text_of(answer["problems"]), **answer)
+    module.exit_json(changed=False, **answer)
+
+
+if __name__ == "__main__":
+    main()
