@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/action_plugins"))
 
 FIRST_VAULT = """---
 # The users of the hub and their passwords. After a change: make hub
+# Passwords stand in straight quotes, or YAML reads # as a comment and 0123 as a number.
 #   {{name: kim, password: "..."}}                          a password, or
 #   {{name: kim, password_hash: "$y$..."}}                  a hash that make password printed
 #   {{name: kim, password: "...", admin: true, groups: [family]}}
@@ -212,7 +213,19 @@ def edit_vault() -> int:
     if first:
         print(f"Made the vault with {first}")
     environment = {"EDITOR": next((e for e in ("editor", "nano", "vi") if shutil.which(e)), "vi"), **os.environ}
-    return subprocess.run(["ansible-vault", "edit", str(VAULT)], cwd=ROOT, env=environment, check=False).returncode
+    status = subprocess.run(["ansible-vault", "edit", str(VAULT)], cwd=ROOT, env=environment, check=False).returncode
+    if status == 0:
+        view = ["ansible-vault", "view", str(VAULT)]
+        plain = subprocess.run(view, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False).stdout
+        for number in cut_passwords(plain):
+            print(f'Line {number}: what comes after # is a comment. If it is not meant: password: "...", in quotes')
+    return status
+
+
+def cut_passwords(vault: str) -> list[int]:
+    """The numbers of lines whose password is not in quotes and ends where a comment begins."""
+    lines = enumerate(vault.splitlines(), 1)
+    return [number for number, line in lines if re.search(r"^[^#]*\bpassword:\s+[^\s\"'#,][^\"',#]*\s#", line)]
 
 
 def print_hash() -> int:

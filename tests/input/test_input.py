@@ -343,6 +343,21 @@ def test_the_right_vault_password(project: Path) -> None:
     assert "vault-password" not in output and "hunter2" not in output
 
 
+def test_a_variable_in_two_files_of_a_folder(project: Path) -> None:
+    """One of the two would count, and the other be forgotten; of one file, Ansible says it."""
+    main = project / "group_vars/jupyterhub/main.yml"
+    main.write_text("jupyterhub_home_users: [{name: kim, password: hunter2}]\nmy_own: 1\n")
+    status, output = playbook("--tags", "always", "-e", "ansible_become=false", cwd=project)
+    assert status != 0
+    flat = " ".join(output.split())
+    where = "it stands in group_vars/jupyterhub/main.yml and in group_vars/jupyterhub/vault.yml;"
+    assert f"jupyterhub_home_users: {where} only the latter would count." in flat
+    assert "2 things have" in flat and "hunter2" not in output  # with the port of the fixture
+    main.write_text("jupyterhub_home_users: [{name: kim, password: hunter2, password: hunter2b}]\n")
+    status, output = playbook("--tags", "always", "-e", "ansible_become=false", cwd=project)
+    assert status != 0 and "Found duplicate mapping key 'password'" in output and "hunter2" not in output
+
+
 @pytest.mark.parametrize(
     ("password", "said"),
     [

@@ -80,6 +80,12 @@ def test_a_hash_verifies_its_password_only(password: str) -> None:
     assert crypt.hash_password(password) != hashed
 
 
+def test_a_letter_with_an_accent_is_hashed_as_keyboards_send_it() -> None:
+    decomposed, composed = "gru\u0308n", "gr\u00fcn"
+    assert crypt.verifies(composed, crypt.hash_password(decomposed))
+    assert crypt.verifies(decomposed, crypt.hash_password(composed))  # so that no hash is made anew for it
+
+
 def test_other_methods_verify() -> None:
     assert crypt.verifies("Hello world!", SHA512)
     assert not crypt.verifies("wrong", SHA512)

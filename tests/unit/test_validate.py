@@ -378,6 +378,8 @@ MACHINE = {
     "port": "",
     "directory": "",
     "disk": "/var/lib/docker",
+    "memory": 24 * GIB,
+    "processors": 4,
     "free_disk": 10 * GIB,
     "ca_bundle": True,
     "docker": DOCKER,
@@ -498,6 +500,28 @@ def test_what_is_wrong_by_itself_is_not_held_against_the_machine() -> None:
     good = validate.check_variables(wrong, SPECS, report)
     validate.check_machine(good, {**MACHINE, "port": "Address already in use", "free_disk": 0}, report)
     assert len(report.mistakes) == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("memory_limit", "24G", ""),
+        ("memory_limit", "26G", ""),  # built in are more than the kernel gives
+        ("memory_limit", "", ""),
+        ("memory_limit", "640G", "'640G' is more than this machine has, swap included (24.0G).\n     Write: "
+         'jupyterhub_home_memory_limit: 12G, or "" for no limit'),
+        ("cpu_limit", 4, ""),
+        ("cpu_limit", 5, "5 is more than this machine has processors (4).\n     Write: jupyterhub_home_cpu_limit: 4"),
+    ],
+)  # fmt: skip
+def test_more_than_the_machine_has(variable: str, value: Any, said: str) -> None:
+    found = looked_at({}, **{variable: value})
+    assert found.startswith(f"jupyterhub_home_{variable}: {said}") if said else found == ""
+
+
+def test_the_port_offered_instead_is_one_that_browsers_open() -> None:
+    said = looked_at({"port": "Address already in use"}, port=5999)
+    assert "Write: jupyterhub_home_port: 6001, or stop" in said
 
 
 WORK = validate.WORK_FOLDER

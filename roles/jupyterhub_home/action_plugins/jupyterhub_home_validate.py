@@ -15,6 +15,7 @@ import platform
 import posixpath
 import re
 import time
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -71,6 +72,18 @@ SHARED_FOLDERS = re.compile(
 )
 # A mount there would hide what the server needs.
 IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
+# What the Fetch standard has browsers refuse ("port blocking").
+BAD_PORTS = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+    111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+    540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
+    6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+))  # fmt: skip
+# Signs that word processors and phones put in the place of straight quotes.
+CURLY = "\u201c\u201d\u201e\u201f\u00ab\u00bb"
+SINGLE_CURLY = "\u2018\u2019\u201a\u201b\u2039\u203a"
+# Signs that come with copied text, are not seen, and that nobody types: spaces of other kinds, of no width, directions.
+UNSEEN = re.compile("[\u00a0\u00ad\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\ufeff]")
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 # Seconds for which a run counts whose controller is another one: whether it has ended cannot be seen from here.
 LEASE = 1800
@@ -285,6 +298,19 @@ def check_user_name(where: str, name: str, report: Report) -> None:
         report.add(where, f"the name {name!r} cannot be used: no two dots in a row, none at the end.", hint)
 
 
+def in_curly_quotes(text: str) -> bool:
+    """Whether text was meant to be in quotes; one of a pair is enough where the other may have been cut off."""
+    single = text[0] in SINGLE_CURLY and text[-1] in SINGLE_CURLY
+    return text[0] in CURLY or text[-1] in CURLY or single
+
+
+def good_port(port: int) -> int:
+    """The next port that browsers open."""
+    while port in BAD_PORTS:
+        port += 1
+    return port if port <= 65535 else 8000
+
+
 def check_secrets(where: str, raw: dict[str, Any], user: dict[str, Any], pam: bool, report: Report) -> None:
     """A user's password or hash: one of them, and well formed. raw: all keys; user: those of the right type."""
     if pam and "password" not in raw and "password_hash" not in raw:
@@ -303,6 +329,19 @@ def check_secrets(where: str, raw: dict[str, Any], user: dict[str, Any], pam: bo
             report.add(where, "the password is empty or longer than 511 bytes.", 'password: "..."')
         elif any(ord(sign) < 32 or ord(sign) == 127 or 0xD800 <= ord(sign) <= 0xDFFF for sign in password):
             report.add(where, "the password has a line break or another control character.", 'password: "..."')
+        elif found := UNSEEN.search(password):
+            name = unicodedata.name(found[0], "sign").lower()
+            report.add(
+                where,
+                f"the password has a sign in it that is not seen and hardly typed (U+{ord(found[0]):04X}, {name}).",
+                'password: "...", typed anew',
+            )
+        elif in_curly_quotes(password):
+            report.add(
+                where,
+                "the password is in curly quotes, which YAML takes as a part of it.",
+                'password: "...", in straight quotes',
+            )
         elif HASH.fullmatch(password):
             report.add(where, "password holds a hash; nobody could log in with it.", 'password_hash: "..."')
     hashed = user.get("password_hash")
@@ -488,7 +527,9 @@ def check_plain(good: dict[str, Any], specs: dict[str, Any], report: Report) -> 
         "cannot name containers and volumes: 1 to 40 of a-z, 0-9, '-' and '_', no sign at an end.",
         "jupyterhub-home",
     )
-    check("port", 1 <= good["port"] <= 65535, "is not a TCP port, 1 to 65535.", "8000")
+    port = good["port"]
+    check("port", 1 <= port <= 65535, "is not a TCP port, 1 to 65535.", "8000")
+    check("port", good["port"] not in BAD_PORTS, "is a port that browsers refuse to open.", str(good_port(port)))
     check(
         "directory",
         plain_path(good["directory"])
@@ -562,7 +603,15 @@ def check_packages(good: dict[str, Any], report: Report) -> None:
     """pip requirements, and that the image takes any."""
     for name in ("user_packages", "hub_packages"):
         for package in good[name]:
-            if not REQUIREMENT.fullmatch(package):
+            if "://" in package or package.startswith(("git+", "file:", "/")) or " @ " in package:
+                tail = re.split(r"[@#?]", package.split(" @ ")[0].rstrip("/").rpartition("/")[2])[0]
+                like = re.sub(r"(\.git|\.whl|\.zip|\.tar\.gz)$", "", tail)
+                report.add(
+                    PREFIX + name,
+                    f"{said(package)} is not a pip requirement for here: addresses are not supported, only names.",
+                    f'{PREFIX}{name}: ["{like if REQUIREMENT.fullmatch(like) else "numpy>=2"}"]',
+                )
+            elif not REQUIREMENT.fullmatch(package):
                 closer = re.sub(r"\s+", "", package)
                 report.add(
                     PREFIX + name,
@@ -740,10 +789,28 @@ def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) ->
             f"{PREFIX}bind_address: {next(iter(machine['addresses']), '0.0.0.0')}, or 0.0.0.0 for all of them",
         )  # fmt: skip
     else:
-        other = port + 1 if port < 65535 else 8000
+        other = good_port(port + 1)
         report.add(
             f"{PREFIX}port", f"{address}:{port} cannot be used: {machine['port']}.",
             f"{PREFIX}port: {other}, or stop what holds it (ss -ltnp 'sport = :{port}')",
+        )  # fmt: skip
+
+
+def check_size_of_machine(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether a server may be given more than there is."""
+    memory = size_in_bytes(good["memory_limit"]) or 0
+    # Part of what is built in is the kernel's own, so 32G on a machine of that size is not too much.
+    if memory > machine["memory"] * 1.1:
+        half = machine["memory"] // 2
+        write = f"{half // 2**30}G" if half >= 2**30 else f"{max(half // 2**20, 256)}M"
+        report.add(
+            f"{PREFIX}memory_limit", f"{good['memory_limit']!r} is more than this machine has, swap included "
+            f"({machine['memory'] / 2**30:.1f}G).", f'{PREFIX}memory_limit: {write}, or "" for no limit',
+        )  # fmt: skip
+    if good["cpu_limit"] > machine["processors"]:
+        report.add(
+            f"{PREFIX}cpu_limit", f"{good['cpu_limit']} is more than this machine has processors "
+            f"({machine['processors']}).", f"{PREFIX}cpu_limit: {machine['processors']}, or 0 for no limit",
         )  # fmt: skip
 
 
@@ -800,6 +867,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
             f"Looked for in {machine['disk']}.",
             f"{PREFIX}free_disk_min: {int(machine['free_disk'] * 0.9 / 2**20)}M, or make room (docker image prune)",
         )  # fmt: skip
+    check_size_of_machine(good, machine, report)
     bundle = good["ca_bundle"]
     if bundle and bundle != "/etc/ssl/certs/ca-certificates.crt" and not machine["ca_bundle"]:
         report.add(f"{PREFIX}ca_bundle", f"{bundle} is no file on this machine.", f'{PREFIX}ca_bundle: ""')
@@ -951,6 +1019,30 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = True
 
+    def said_twice(self, task_vars: dict[str, Any], report: Report) -> None:
+        """Report variables that stand in two files of a group's or the host's folder, where the last file wins."""
+        names = [("group_vars", group) for group in ["all", *task_vars.get("group_names", [])]]
+        names.append(("host_vars", task_vars["inventory_hostname"]))
+        folders = {os.path.realpath(task_vars[key]) for key in ("inventory_dir", "playbook_dir") if task_vars.get(key)}
+        seen: set[str] = set()
+        for folder in sorted(folders):
+            for kind_of_vars, name in names:
+                first: dict[str, str] = {}
+                there = self._loader.find_vars_files(f"{folder}/{kind_of_vars}", name)
+                for path in (os.fsdecode(one) for one in there):
+                    if (real := os.path.realpath(path)) in seen:
+                        continue
+                    seen.add(real)
+                    # Ansible has read it already, and keeps it.
+                    for key in self._loader.load_from_file(path, cache="all", unsafe=True) or {}:
+                        before = first.setdefault(key, path) if str(key).startswith(PREFIX) else path
+                        if before != path:
+                            report.add(
+                                str(key), f"it stands in {os.path.relpath(before, folder)} and in "
+                                f"{os.path.relpath(path, folder)}; only the latter would count.",
+                                f"{key} in one of them",
+                            )  # fmt: skip
+
     def failing_templates(self, value: Any, place: str) -> Iterator[str]:
         """Where in nested data a template fails, such as `entry 2, password`; no values."""
         if isinstance(value, dict):
@@ -1006,6 +1098,7 @@ class ActionModule(ActionBase):
         unknown = [name for name in task_vars if misspelt(name, known)]
         variables = self.templated(task_vars, [name for name in specs if name in task_vars], report)
         check_names(unknown, known, report)
+        self.said_twice(task_vars, report)
         if entry == "main":
             good = check_variables(variables, specs, report)
         else:  # the others have the values that fit any machine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hmac
+import unicodedata
 
 # crypt(5): yescrypt at the cost that Debian's own passwd(1) takes.
 DEFAULT_PREFIX = b"$y$"
@@ -34,7 +35,9 @@ def _setting() -> bytes | None:
 def _crypt(password: str, setting: bytes | None) -> bytes | None:
     """A password's hash; None or beginning with `*` if it could not be made."""
     scratch = ctypes.create_string_buffer(SCRATCH)
-    result: bytes | None = _library().crypt_r(password.encode(), setting, scratch)
+    # Keyboards send the composed form of a letter with an accent; editors and clipboards may have the other one.
+    composed = unicodedata.normalize("NFC", password)
+    result: bytes | None = _library().crypt_r(composed.encode(), setting, scratch)
     return result
 
 
