@@ -527,6 +527,22 @@ def test_another_authenticator_knows_of_no_list(converge: Converge, serve: Serve
     assert [request.body["decides"] for request in web.asked] == [False, False, True]
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("settings", "path"), [('{"base_url": "/old/"}', "/old/"), ("{}", "/new/"), ("{", "/new/"), (None, "/new/")]
+)
+def test_the_hub_is_asked_where_it_is_now(
+    converge: Converge, serve: Serve, token_file: Path, settings: str | None, path: str
+) -> None:
+    """Another base URL comes into its settings later in a run, and in a try not at all."""
+    if settings is not None:
+        token_file.with_name("hub.json").write_text(settings)
+    web = serve((200, NOTHING))
+    converge(ALICE, url=f"{web.url}new/", check=True)
+    converge(ALICE, url=f"{web.url}new/")
+    assert {request.what for request in web.asked} == {f"POST {path}hub/api/jupyterhub-home/users"}
+
+
 def test_the_hub_reads_whether_undeclared_users_stay(converge: Converge, folder: Path) -> None:
     for keep, changed in ((False, True), (True, True), (True, False), (False, True)):
         tried = converge(ALICE, keep_undeclared=keep, check=True)

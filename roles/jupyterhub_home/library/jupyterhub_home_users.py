@@ -10,6 +10,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
@@ -226,6 +227,15 @@ def said_of_hub(found: dict[str, Any], users: dict[str, Any], *, pretend: bool) 
     return [line for done, would, names in kinds for line in named(would if pretend else done, names)]
 
 
+def present_url(url: str, settings: Path) -> str:
+    """The address of the hub that runs now: a run writes another base URL into its settings only later."""
+    try:
+        base_url = json.loads(settings.read_text(encoding="utf-8"))["base_url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return url
+    return urljoin(url, str(base_url))
+
+
 def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | None:
     """What the hub found and, but in check mode, mended; None when it does not answer and need not.
 
@@ -248,7 +258,8 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
     }
 
     def ask() -> dict[str, Any]:
-        url = f"{wanted['url']}hub/api/jupyterhub-home/users"
+        root = present_url(wanted["url"], Path(wanted["token_file"]).with_name("hub.json"))
+        url = f"{root}hub/api/jupyterhub-home/users"
         found: dict[str, Any] = json.loads(request(url, data=data, token=token, timeout=HUB_TIMEOUT))
         return found
 
