@@ -63,6 +63,19 @@ def test_no_variable_is_forgotten_or_invented() -> None:
     assert known - names - derived == {f"jupyterhub_home_{name}" for name in only_checked}
 
 
+def test_every_playbook_checks_first() -> None:
+    """Whatever a playbook changes, the first task of what it takes from the role is the validator."""
+    books = [ROOT / "site.yml", *sorted(ROOT.glob("playbooks/*.yml"))]
+    for play in (play for book in books for play in yaml.safe_load(book.read_text())):
+        (role,) = [task["ansible.builtin.import_role"] for task in play["tasks"]]
+        path = ROLE / f"tasks/{role.get('tasks_from', 'main')}.yml"
+        first = yaml.safe_load(path.read_text())[0]
+        if inner := first.get("ansible.builtin.import_tasks"):
+            first = yaml.safe_load((ROLE / "tasks" / inner).read_text())[0]
+        assert "jupyterhub_home_validate" in first and "when" not in first, path
+        assert role["rolespec_validate"] is False, "Ansible's own check comes before, and says less"
+
+
 def test_the_readme_names_no_other_variable() -> None:
     readme = (ROOT / "README.md").read_text()
     known = {name for entry in SPECS.values() for name in entry["options"]}
