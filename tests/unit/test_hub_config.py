@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +86,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "EXTRA": "extra.py",
     }.items():
         monkeypatch.setattr(home, constant, tmp_path / name)
+    monkeypatch.setattr(home, "end_without_engine", lambda: None)
     return Files(tmp_path)
 
 
@@ -97,6 +100,31 @@ def load(files: Files, **hub: Any) -> Config:
     """What JupyterHub would get from jupyterhub_config.py."""
     files.write("hub.json", HUB | hub)
     return PyFileConfigLoader("jupyterhub_config.py", str(HUB_IMAGE)).load_config()
+
+
+# --- engine ---------------------------------------------------------------
+
+
+def test_a_socket_that_nobody_listens_on_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is missing for now, or is silent only once, is not."""
+    path = tmp_path / "docker.sock"
+    monkeypatch.setattr(home, "ENGINE", str(path))
+    engines: list[socket.socket] = []
+    steps = ["missing", "answers", "silent", "missing", "silent", "silent", "left over"]
+
+    def pause(_: float) -> None:
+        path.unlink(missing_ok=True)
+        if (step := steps.pop(0)) != "missing":
+            engines.append(socket.socket(socket.AF_UNIX))
+            engines[-1].bind(str(path))
+            if step == "answers":
+                engines[-1].listen()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    home.watch_engine()
+    assert steps == ["left over"]
+    for engine in engines:
+        engine.close()
 
 
 # --- files ----------------------------------------------------------------
@@ -658,7 +686,7 @@ def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: E
 def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> None:
     """Until its next start, and the culler is told which that is."""
     spawner = spawn(engine, name="alice")
-    spawner.server = SimpleNamespace(base_url="/user/alice/")
+    spawner._server = SimpleNamespace(base_url="/user/alice/")
     assert spawner.outdated_settings(SPAWNER) == []
     assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == ["base_url"]
     assert spawner.get_state()["base_url"] == "/user/alice/"

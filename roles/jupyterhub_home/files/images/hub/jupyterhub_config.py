@@ -27,3 +27,4 @@ if jupyterhub_home.EXTRA.exists():
         sys.exit(f"jupyterhub-home: {jupyterhub_home.EXTRA}, line {where}: {type(error).__name__}: {error}")
 
 jupyterhub_home.complete(c, required)
+jupyterhub_home.end_without_engine()

@@ -6,11 +6,16 @@ every login.
 
 import asyncio
 import contextlib
+import errno
 import inspect
 import json
-import os.path
+import os
+import signal
+import socket
 import sys
 import tarfile
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +41,8 @@ UNDECLARED = Path("/var/lib/extrausers/undeclared.json")
 TOKEN = Path("/run/secrets/proxy-token")
 USERS_TOKEN = Path("/etc/jupyterhub-home/users-token")
 TEMPLATES = str(Path(__file__).with_name("templates"))
+
+ENGINE = "/var/run/docker.sock"
 
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
@@ -458,6 +465,29 @@ def withhold_server_access() -> None:
         return roles
 
     jupyterhub.roles.get_default_roles = get_default_roles
+
+
+def watch_engine(pause: float = 5) -> None:
+    """Return when nobody listens on the engine's socket any more, seen twice with a pause (seconds) between.
+
+    An engine that was upgraded while containers went on listens on a new one, which this container gets by a restart.
+    """
+    refused = 0
+    while refused < 2:
+        time.sleep(pause)
+        with socket.socket(socket.AF_UNIX) as engine:
+            refused = refused + 1 if engine.connect_ex(ENGINE) == errno.ECONNREFUSED else 0
+
+
+def end_without_engine() -> None:
+    """Have Docker restart this hub, from a thread of its own, when its socket is good for nothing."""
+
+    def watch() -> None:
+        watch_engine()
+        print("jupyterhub-home: the Docker engine has another socket; ending, to be restarted with it", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def culler() -> tuple[Settings, Settings]:
