@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -75,6 +76,7 @@ SOCKET = "/var/run/docker.sock"
 OWN_CONTAINERD = "/run/docker/containerd/containerd.sock"
 # See cgroups(7).
 CONTROLLERS, V1_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/proc/cgroups")
+PID, CONFIG = "/run/docker.pid", "/etc/docker/daemon.json"
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
@@ -156,6 +158,37 @@ def limits(info: dict[str, Any]) -> list[str]:
     return [line.split()[0] for line in lines if line.endswith("\t1")]
 
 
+def makes_rules() -> bool:
+    """Whether the engine is one that makes firewall rules by iptables, as it does unless its owner says otherwise."""
+    words = ""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path(f"/proc/{int(Path(PID).read_text(encoding='utf-8'))}/cmdline").read_text(encoding="utf-8")
+    configured: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        configured = json.loads(Path(CONFIG).read_text(encoding="utf-8"))
+    return (
+        "--iptables=false" not in words.split("\0")
+        and configured.get("iptables") is not False
+        and "--firewall-backend=nftables" not in words.split("\0")
+        and configured.get("firewall-backend") != "nftables"
+    )
+
+
+def rules_gone(bridge: str) -> bool:
+    """Whether the engine's firewall rules are gone, all of them or those of a bridge ('' for none).
+
+    What loads a firewall anew (nftables, `iptables -F`) removes them, and containers have no way out. False where
+    nobody can tell.
+    """
+    nat, rules = output("iptables", "-w", "-t", "nat", "-S"), output("iptables", "-w", "-S")
+    if nat is None or rules is None or not makes_rules():
+        return False
+    needed = [(nat, r"-A PREROUTING .*-j DOCKER"), (rules, r"-A FORWARD .*-j DOCKER")]
+    if bridge:
+        needed += [(nat, rf"-A POSTROUTING .* {bridge} .*-j MASQUERADE"), (rules, rf"-A .* {bridge} ")]
+    return not all(re.search(f"^{pattern}", text, re.M) for text, pattern in needed)
+
+
 def client_version() -> str:
     """The version of the docker client, '' without one; before version 23, `docker info` does not have it."""
     return (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0]
@@ -216,7 +249,7 @@ def project_state(
 
     settled: Compose would have nothing to do. found: what was found, in words; nothing before the first run.
     start: some of that is for Compose to mend. mend: some of it Compose would not mend. folder: from which the hub was
-    started, '' if it is not there.
+    started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
     """
     data = f"{project}-data"
     names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
@@ -251,6 +284,8 @@ def project_state(
             for what in strangeness(things[name], hashes.get(service), network, known_images):
                 (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
     found = for_mend + for_compose
+    network = things.get(project) or {}
+    named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
     return {
         "settled": not found and not edited and not before_first_run,
         "found": found,
@@ -259,6 +294,7 @@ def project_state(
         "folder": (things[names["hub"]]["Config"]["Labels"].get(f"{COMPOSE}.working_dir") or "")
         if names["hub"] in things
         else "",
+        "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
     }
 
 
@@ -395,12 +431,14 @@ def main() -> None:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             # No engine or no docker: there is nothing to compare.
-            project = {"settled": False, "found": [], "mend": False, "start": False, "folder": ""}
+            project = {"settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": ""}
         try:
             homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
         except (EngineError, OSError):
             homes = []
+        gone = rules_gone(project["bridge"])
     docker = asked_engine.result()
+    docker["rules_gone"] = gone and docker["version"] is not None
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     module.exit_json(
