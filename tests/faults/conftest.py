@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from client import HubClient, wait_until
+from client import HubClient, HubError, wait_until
 from machine import address, playbook
 from testinfra.host import Host
 
@@ -56,15 +56,21 @@ class Machine:
 
     def serves(self, user: str) -> HubClient:
         """Waits until a user has logged in and had a new server, which computes and reaches the outside."""
-        client = self.client(user)
+        served: list[HubClient] = []
 
-        def logged_in() -> bool:
-            client.login()
+        def starts() -> bool:
+            client = self.client(user)
+            try:
+                client.login()
+                client.stop(timeout=PATIENCE)
+                client.spawn(timeout=PATIENCE)
+            except HubError:
+                return False  # the hub itself may just be restarting
+            served.append(client)
             return True
 
-        wait_until(logged_in, "a login", timeout=PATIENCE)
-        client.stop(timeout=PATIENCE)
-        client.spawn(timeout=PATIENCE)
+        wait_until(starts, "a login and a new server", timeout=PATIENCE)
+        client = served[0]
         client.enter().raise_for_status()
         assert client.run("5 * 4") == "20"
         wait_until(lambda: self.outside(user), "a way out of the server", timeout=PATIENCE)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import culler
+import disk
 import jupyterhub.roles
 import jupyterhub_home as home
 import pytest
@@ -86,7 +87,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "EXTRA": "extra.py",
     }.items():
         monkeypatch.setattr(home, constant, tmp_path / name)
+    # Neither threads nor hooks in SQLAlchemy stay behind.
     monkeypatch.setattr(home, "end_without_engine", lambda: None)
+    monkeypatch.setattr(disk, "keep", lambda url: None)
     return Files(tmp_path)
 
 

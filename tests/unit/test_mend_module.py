@@ -31,7 +31,8 @@ def filters():
 def shown(name):
     c = containers[name]
     joined = {n: {"NetworkID": networks[n]["Id"] if n in networks else "old", "Aliases": a} for n, a in c["in"].items()}
-    return {"Name": "/" + name, "Id": "id-" + name, "Config": {"Labels": c["labels"]}, "State": {"Status": c["status"]},
+    return {"Name": "/" + name, "Id": "id-" + name, "Config": {"Labels": c["labels"]},
+            "State": {"Status": c["status"]} | c.get("state", {}),
             "HostConfig": {"NetworkMode": c["mode"]}, "NetworkSettings": {"Networks": joined}}
 def network(name):
     members = {"id-" + c: {"Name": c} for c, v in containers.items() if name in v["in"]}
@@ -224,6 +225,12 @@ def test_who_left_the_network(engine: Engine, four_steps: Mend) -> None:
     after = engine.load()["containers"]
     assert "home-hub" not in after and after["home-user-alice"]["in"] == {"home": []}
     assert (after["other"]["in"], list(after["home-user-bob"]["in"])) == ({}, ["lab"])
+
+
+def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Mend) -> None:
+    engine.state["containers"]["home-hub"]["state"] = {"Pid": 2**22 + 1}
+    done = four_steps()
+    assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
 
 
 @pytest.mark.parametrize("labels", [{}, {**NETWORK, "com.docker.compose.network": "default"}, None])

@@ -201,6 +201,26 @@ def test_without_iptables_nobody_can_tell(program: Program) -> None:
     assert not probe.rules_gone(BRIDGE)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("", ""),
+        ("ActiveState", "inactive"),
+        ("UnitFileState", "disabled"),
+        ("NeedDaemonReload", "yes"),
+        ("FragmentPath", "/elsewhere/home-watch.service"),
+    ],
+)
+def test_who_watches(program: Program, tmp_path: Path, name: str, value: str) -> None:
+    shown = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+    shown["FragmentPath"] = f"{tmp_path}/watch/home-watch.service"
+    lines = "\n".join(f"{key}={text}" for key, text in (shown | ({name: value} if name else {})).items())
+    program("systemctl", f"echo '{lines}'")
+    assert probe.watched("home", tmp_path) is (not name)
+    program("systemctl", "exit 1")
+    assert not probe.watched("home", tmp_path)
+
+
 def free_port() -> int:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -342,12 +362,13 @@ class Project:
                 "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
             }
         more = """compose) cat "$here/hashes" ;;
-            ps) case $* in *service=*) cat "$here/renamed" ;; *) cat "$here/servers" ;; esac ;;
+            ps) case $* in *service=*) cat "$here/renamed" ;; *status=running*) cat "$here/listed" ;;
+                *) cat "$here/servers" ;; esac ;;
             inspect)
                 case $2 in server) cat "$here/server" ;; *) cat "$here/things" ;; esac
                 [ ! -e "$here/incomplete" ] ;;"""
         self.calls = docker(program, DOCKER_13, more=more)
-        for name in ("servers", "renamed"):
+        for name in ("servers", "renamed", "listed"):
             (self.calls.parent / name).touch()
 
     def labels(self, what: str, name: str) -> dict[str, str]:
@@ -503,6 +524,19 @@ def test_a_container_that_somebody_changed(project: Project, path: str, value: A
         place = place[key]
     place[last] = value
     assert project.look() == (False, [found])
+
+
+@pytest.mark.parametrize("status", ["running", "exited"])
+def test_a_container_without_a_process_that_docker_takes_for_a_running_one(project: Project, status: str) -> None:
+    """Its list says so; its own record may, or not."""
+    project.things["home-hub"]["State"] = {"Status": status, "Pid": 0 if status == "exited" else 2**22 + 1}
+    if status == "exited":
+        assert project.look() == (False, ["the container home-hub was exited."])
+        (project.calls.parent / "listed").write_text("hub\n")
+    assert project.look() == (False, [f"the container home-hub {probe.GHOST}."])
+    assert project.state["mend"] and not project.state["start"]
+    project.things["home-hub"]["State"] = {"Status": "running", "Pid": os.getpid()}
+    assert project.look() == (True, [])
 
 
 @pytest.mark.parametrize(("name", "what"), [("home", "network"), ("home-data", "volume")])

@@ -83,6 +83,27 @@ def test_four_steps(machine: Machine, run_module: RunModule) -> None:
     assert not machine.home.exists() and (machine.lab / "compose.yml").exists()
 
 
+def test_the_unit_goes_first(
+    machine: Machine, run_module: RunModule, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would start the containers again. Somebody's own unit of that name stays."""
+    for module in ("ansible.module_utils.jupyterhub_home_belongings", "jupyterhub_home_uninstall"):
+        monkeypatch.setattr(f"{module}.UNITS", tmp_path / "units")
+    (tmp_path / "units").mkdir()
+    link = tmp_path / "units/home-watch.service"
+    link.symlink_to(machine.home / "watch/home-watch.service")
+    (tmp_path / "units/lab-watch.service").touch()
+    calls = program("systemctl", "true")
+    tried = run(run_module, "home", machine.home, check=True)
+    assert tried["notes"][0] == "Would be removed, units: home-watch.service" and link.is_symlink()
+    assert calls.read_text() == ""
+    done = run(run_module, "home", machine.home)
+    assert done["notes"][0] == "Removed, units: home-watch.service" and not link.is_symlink()
+    assert calls.read_text().splitlines() == ["disable --now --quiet home-watch.service"]
+    run(run_module, "lab", machine.lab)
+    assert (tmp_path / "units/lab-watch.service").exists()
+
+
 def test_the_data_goes_when_told(machine: Machine, run_module: RunModule) -> None:
     done = run(run_module, "lab", machine.lab, delete_data=True)
     # Its hub is there, so the volume that lost its labels is its own, too.

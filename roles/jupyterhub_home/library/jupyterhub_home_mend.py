@@ -16,6 +16,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     docker,
     folder,
     inspect,
+    is_ghost,
     is_plain,
     labelled,
     remove_trial,
@@ -32,7 +33,7 @@ description:
   - A network without Compose's labels is made anew, and whoever was in it is connected again. So is a user's server
     that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
-    network is removed, for Compose to make anew.
+    network, or has no process while Docker says that it runs, is removed, for Compose to make anew.
   - A run that was killed is finished by the next one; no file is lost in between.
 options:
   project: {type: str, required: true, description: Compose project.}
@@ -105,7 +106,8 @@ class Project:
         if service not in SERVICES:
             return  # Compose removes what is none of its services
         right = f"{self.name}-{service}"
-        if not network or not attached(container, network) or (name != right and inspect(right)):
+        in_the_way = name != right and inspect(right)
+        if not network or not attached(container, network) or in_the_way or is_ghost(container):
             self.remove(name)
             return
         if container["State"]["Status"] == "paused":

@@ -30,6 +30,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     attached,
     compose_labels,
     inspect,
+    is_ghost,
     is_plain,
     labelled,
     trial_names,
@@ -280,7 +281,7 @@ def project_state(
                 gone = f"the container {name} was {f'renamed to {renamed}' if renamed else 'gone'}."
                 (for_mend if renamed else for_compose).append(gone)
                 continue
-            mended = {"was paused", "was not in its network"}
+            mended = {"was paused", "was not in its network", GHOST}
             for what in strangeness(things[name], hashes.get(service), network, known_images):
                 (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
     found = for_mend + for_compose
@@ -307,13 +308,18 @@ def other_name(project: str, service: str) -> str:
     return (output("docker", "ps", "--all", *filters, "--format", "{{.Names}}") or "").partition("\n")[0]
 
 
+GHOST = "had no process, though Docker took it for a running one"
+
+
 def strangeness(
     container: dict[str, Any], config_hash: str | None, network: dict[str, Any] | None, known_images: dict[str, str]
 ) -> list[str]:
     """How a service's container differs from compose.yml, in words; config_hash: None where it cannot be told."""
     status = container["State"]["Status"]
+    ghost = is_ghost(container)
     checks = {
-        f"was {status}": status in ("running", "restarting"),
+        GHOST: not ghost,
+        f"was {status}": ghost or status in ("running", "restarting"),
         "was made with other settings":
             config_hash in (None, container["Config"]["Labels"].get("com.docker.compose.config-hash")),
         "ran on an image that was removed or replaced":
@@ -321,6 +327,18 @@ def strangeness(
         "was not in its network": network is None or attached(container, network),
     }  # fmt: skip
     return [text for text, fine in checks.items() if not fine]
+
+
+def watched(project: str, directory: Path) -> bool:
+    """Whether what starts hub and proxy where Docker gives up is at work, and stays so after a reboot."""
+    unit = f"{project}-watch.service"
+    names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
+    shown = dict(
+        line.split("=", 1) for line in (output("systemctl", "show", f"--property={names}", unit) or "").splitlines()
+    )
+    place = os.path.realpath(shown.pop("FragmentPath", ""))
+    right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+    return shown == right and place == os.path.realpath(directory / "watch" / unit)
 
 
 def dpkg_broken() -> bool:
@@ -426,6 +444,7 @@ def main() -> None:
         asked_engine = pool.submit(engine)
         asked_dpkg = pool.submit(dpkg_broken)
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
+        asked_watched = pool.submit(watched, wanted["project"], directory)
         known_images = images()
         try:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
@@ -451,6 +470,7 @@ def main() -> None:
             "docker": docker,
             "images": known_images,
             "project": project,
+            "watched": asked_watched.result(),
             "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),

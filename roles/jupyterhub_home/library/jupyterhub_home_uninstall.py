@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_belongings import OWN_ENTRIES, belongings, foreign_entries
+from ansible.module_utils.jupyterhub_home_belongings import OWN_ENTRIES, UNITS, belongings, foreign_entries
 from ansible.module_utils.jupyterhub_home_engine import EngineError, docker
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_uninstall
 short_description: Remove a hub and keep its data
 description:
-  - Removes a project's containers, network and images, and from its folder what the role wrote there.
+  - Removes a project's unit, containers, network and images, and from its folder what the role wrote there.
   - Users' volumes and the hub's stay unless they are to be deleted, too. Docker itself always stays.
 options:
   project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}
@@ -43,6 +44,14 @@ def clear(folders: list[str]) -> None:
             folder.rmdir()
 
 
+def disable(units: list[str]) -> None:
+    """Stop units and take them from systemd; without it, nothing of theirs is at work."""
+    if shutil.which("systemctl"):
+        subprocess.run(("systemctl", "disable", "--now", "--quiet", *units), check=False)
+    for unit in units:
+        (UNITS / unit).unlink(missing_ok=True)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -53,8 +62,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted, pretend = module.params, module.check_mode
-    # What removes a thing, in the order in which it must go: a container holds the network, image and volumes.
+    # What removes a thing, in the order in which it must go: the unit starts containers, which hold the network, image and
+    # volumes.
     steps: dict[str, Callable[[list[str]], object]] = {
+        "units": disable,
         "containers": lambda names: docker("rm", "--force", *names),
         "networks": lambda names: docker("network", "rm", *names),
         "images": lambda names: docker("image", "rm", "--force", *names),

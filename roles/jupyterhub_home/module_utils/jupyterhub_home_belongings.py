@@ -1,4 +1,4 @@
-"""What a hub has on a machine: its containers, network, images and volumes, and the folder that the role writes."""
+"""What a hub has on a machine: its unit, containers, network, images, volumes, and the folder that the role writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from ansible.module_utils.jupyterhub_home_engine import LABEL, docker
 
 # All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
-OWN_FOLDERS = ["hub", "images", "secrets"]
+OWN_FOLDERS = ["hub", "images", "secrets", "watch"]
 OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
 # All that the role builds, by the last part of its name.
 OWN_IMAGES = ("base", "hub", "proxy", "user")
 COMPOSE = "com.docker.compose.project"
+# Where systemd has a link to the unit that lies in the role's folder.
+UNITS = Path("/etc/systemd/system")
 
 
 def owner_of(folder: Path) -> str:
@@ -103,7 +105,9 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
     """
     folders = {str(directory)}
-    found: dict[str, list[str]] = {"containers": [], "networks": [], "images": [], "volumes": []}
+    found: dict[str, list[str]] = {"units": [], "containers": [], "networks": [], "images": [], "volumes": []}
+    unit = UNITS / f"{project}-watch.service"
+    found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == "watch" else []
     if shutil.which("docker"):
         own = [container for container in containers() if project_of(container) == project]
         folders |= {container["folder"] for container in own if container["compose"] == project} - {""}

@@ -69,6 +69,21 @@ def attached(container: dict[str, Any], network: dict[str, Any]) -> bool:
     return there is not None and there["NetworkID"] in ("", network["Id"])
 
 
+def is_ghost(container: dict[str, Any]) -> bool:
+    """Whether Docker's list, which Compose goes by, has a container as running that has no process.
+
+    Docker leaves it so when it could not write on a full disk.
+    """
+    state = container["State"]
+    if state["Status"] == "running":
+        return "Pid" in state and not Path(f"/proc/{state['Pid']}").exists()
+    name = container["Name"].lstrip("/")
+    return (
+        state["Status"] != "paused"
+        and docker("ps", "--quiet", "--filter", f"name=^/{name}$", "--filter", "status=running") != ""
+    )
+
+
 def unattached(project: str, network: dict[str, Any] | None) -> list[str]:
     """Names of running servers that should be in the project's network, and are not.
 

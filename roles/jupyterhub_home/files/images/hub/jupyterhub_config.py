@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # not there for a configuration file
 
+import disk
 import jupyterhub_home
 
 # Whoever loads this file has put get_config there.
@@ -27,4 +28,5 @@ if jupyterhub_home.EXTRA.exists():
         sys.exit(f"jupyterhub-home: {jupyterhub_home.EXTRA}, line {where}: {type(error).__name__}: {error}")
 
 jupyterhub_home.complete(c, required)
+disk.keep(c.JupyterHub.db_url)
 jupyterhub_home.end_without_engine()

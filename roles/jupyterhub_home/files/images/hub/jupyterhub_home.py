@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp.connector
+import disk
 import jupyterhub.roles
 import reconcile
 import upstream
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub import orm
@@ -410,7 +411,12 @@ class HomeSpawner(DockerSpawner):
 
         JupyterHub asks at ever longer intervals, which costs half a second at the usual start time.
         """
-        host, port = await super().start()
+        with contextlib.suppress(OSError):
+            disk.make_room()
+        try:
+            host, port = await super().start()
+        except APIError as error:
+            raise disk.refusal(error) from error
         attempt = 0
         while not await self.listens(host, port):
             attempt += 1
