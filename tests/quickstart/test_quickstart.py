@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import testinfra
-from client import HubClient
+from client import HubClient, HubError, wait_until
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,6 +204,31 @@ def test_second_run_changes_nothing(installed: Installed) -> None:
     assert installed.login[1] not in output
     assert installed.root.file(vault).sha256sum == before
     assert installed.root.run("docker ps --no-trunc --quiet").stdout == containers
+
+
+def test_the_engine_was_killed(installed: Installed) -> None:
+    """Hub, proxy and servers are back by themselves where systemd starts the engine again, else after a run."""
+    installed.root.run_expect([0], "kill -KILL $(cat /run/docker.pid)")
+    if not installed.root.file("/run/systemd/system").exists:
+        assert re.search(r"\bfailed=0\b", run_again(installed))
+    served: list[HubClient] = []
+
+    def serves() -> bool:
+        client = HubClient(installed.urls[0], *installed.login)
+        try:
+            client.login()
+            client.stop()
+            client.spawn()
+        except HubError:
+            return False  # the hub itself may just be restarting
+        served.append(client)
+        return True
+
+    wait_until(serves, "a new server", timeout=120)
+    client = served[0]
+    client.enter().raise_for_status()
+    assert client.run("5 * 4") == "20"
+    client.stop()
 
 
 def test_clone_stays_clean(installed: Installed) -> None:
