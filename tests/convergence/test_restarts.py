@@ -57,14 +57,14 @@ def test_another_base_url(story: Story, host: Host) -> None:
     bob = story.serve("bob")
     kernel = bob.kernel()
     kernel.result(kernel.send("import time\nprint('begun', flush=True)\ntime.sleep(10**6)"), until="begun")
-    given = {
-        "jupyterhub_home_users": USERS, "jupyterhub_home_base_url": "/below/", "jupyterhub_home_idle_timeout": 60,
-    }  # fmt: skip
+    given: dict[str, Any] = {"jupyterhub_home_users": USERS, "jupyterhub_home_base_url": "/below/"}
     for options in (["--check"], [], []):
         done = story.run(given, "site.yml", *options)
         assert done.returncode == 0, done.stdout[-4000:]
         assert "alice (base_url)" in done.stdout and "bob (base_url)" in done.stdout
     assert changed_tasks(done.stdout) == []
+    given["jupyterhub_home_idle_timeout"] = 60
+    assert story.run(given).returncode == 0
     mia = HubClient(f"{story.url}/below", "mia", "mia-test-secret")
     mia.login()
     wait_until(lambda: mia.server("alice") is None, "alice's idle server stopped", timeout=240)
