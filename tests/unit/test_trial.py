@@ -60,7 +60,7 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
                 "HomeSpawner": {"mem_limit": "3G"},
                 "ConfigurableHTTPProxy": {"check_running_interval": 9},
                 "JupyterHub": {"authenticator_class": "dummy", "load_groups": {"family": {"users": ["bob"]}}},
-                "DummyAuthenticator": {"allowed_users": ["bob"]},
+                "DummyAuthenticator": {"allowed_users": ["bob", "trial"]},
             },
             "",
         ),

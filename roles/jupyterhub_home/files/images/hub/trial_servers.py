@@ -33,11 +33,13 @@ class FaultError(Exception):
 
 
 def trial_user(app: JupyterHub, name: str) -> User:
-    """A user of this name, new in the hub's database."""
-    row = orm.User(name=name)
-    app.db.add(row)
-    app.db.commit()
-    roles.assign_default_roles(app.db, row)
+    """A user of this name, whom the configuration may have put into the hub's database already."""
+    row = orm.User.find(app.db, name)
+    if row is None:
+        row = orm.User(name=name)
+        app.db.add(row)
+        app.db.commit()
+        roles.assign_default_roles(app.db, row)
     user: User = app.users[row]
     return user
 
