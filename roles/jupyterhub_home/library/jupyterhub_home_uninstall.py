@@ -62,7 +62,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted, pretend = module.params, module.check_mode
-    # What removes a thing, in the order in which it must go: the unit starts containers, which hold the network, image and
+    # What removes a thing, in the order in which it must go: the unit starts containers, which hold network, image and
     # volumes.
     steps: dict[str, Callable[[list[str]], object]] = {
         "units": disable,
