@@ -189,12 +189,12 @@ class Trial:
             return problem("mounts", what, f"target: {home.WORK}, or another folder below {home.HOME}", fault.log)
         if fault.variable == "user_image":
             image = home.read_json(home.SPAWNER)["image"]
-            write = f"{PREFIX}user_image: an image with jupyterhub-singleuser, of JupyterHub {version()}"
+            variable, write = "user_image", f"an image with jupyterhub-singleuser, of JupyterHub {version()}"
             if image.startswith(f"{TrialSpawner.host.removesuffix('-trial')}/"):
-                write = f"{PREFIX}user_packages without what does not go with Jupyter"
+                variable, write = "user_packages", "packages that go with Jupyter"
             if self.app.config.get("DockerSpawner") or self.app.config.get("Spawner"):
                 write += f"; or mend what {PREFIX}config and {PREFIX}extra_config say of the spawner"
-            return problem("user_image", f"a server of {image} {fault.what}.", write, fault.log)
+            return problem(variable, f"a server of {image} {fault.what}.", write, fault.log)
         return problem(fault.variable, fault.what, f"{PREFIX}default_url: /lab", fault.log)
 
     async def fault(self, name: str, only: frozenset[str] | None = None) -> FaultError | None:
