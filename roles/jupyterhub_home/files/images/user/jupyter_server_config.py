@@ -10,6 +10,8 @@ c = get_config()  # type: ignore[name-defined]  # noqa: F821
 c.HubAuth.cache_max_age = 5  # seconds that somebody who was removed may still be let in; 0 means for ever
 # A start without own packages is one of kernels: here they can be put right.
 c.ServerApp.terminado_settings = {"shell_command": ["/usr/bin/env", "--unset=PYTHONNOUSERSITE", "/bin/bash"]}
+# What is deleted is gone and its space free, also when the trash would be on the same disk: nothing shows the trash.
+c.FileContentsManager.delete_to_trash = False
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 
