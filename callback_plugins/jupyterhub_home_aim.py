@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -21,8 +22,10 @@ description:
   - A tag that no task has, or a play that no host of the inventory is in, is an error and not a success.
 """
 
-# Of Ansible itself, and what Molecule always skips.
-SPECIAL = frozenset({"all", "always", "never", "tagged", "untagged", "notest", "molecule-notest"})
+# Of Ansible itself.
+SPECIAL = frozenset({"all", "always", "never", "tagged", "untagged"})
+# What Molecule has every run skip.
+MOLECULE = re.compile(r"(molecule-([a-z]+-)?)?notest")
 
 
 def tags_of(blocks: Iterable[Any]) -> set[str]:
@@ -58,6 +61,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Playbook) -> None:
         """Tags and skipped tags must be some task's."""
         asked = {*context.CLIARGS.get("tags", ()), *context.CLIARGS.get("skip_tags", ())} - SPECIAL
+        asked = {tag for tag in asked if not MOLECULE.fullmatch(tag)}
         if not asked:
             return
         known = set().union(

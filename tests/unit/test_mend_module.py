@@ -185,10 +185,10 @@ def test_nothing_to_mend(four_steps: Mend) -> None:
 
 
 def test_what_a_trial_left_goes(engine: Engine, four_steps: Mend) -> None:
-    for name in ("home-trial", "home-trial-server"):
+    for name in ("home-trial", "home-trial-server", "home-trial-server-home"):
         engine.state["containers"][name] = engine.container({"jupyterhub-home.trial": "home"}, "home")
     done = four_steps()
-    assert done["done"] == ["Removed, left by a trial: home-trial", "Removed, left by a trial: home-trial-server"]
+    assert done["done"] == [f"Removed, left by a trial: home-trial{part}" for part in ("", "-server", "-server-home")]
 
 
 def test_paused_and_renamed_go_on(engine: Engine, four_steps: Mend) -> None:

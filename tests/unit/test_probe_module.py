@@ -396,7 +396,8 @@ def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
-        "inspect home-hub home-proxy home home-data home-data-aside home-trial home-trial-server",
+        "inspect home-hub home-proxy home home-data home-data-aside "
+        "home-trial home-trial-server home-trial-server-home",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
         f"compose -f {project.folder}/compose.yml config --hash *",
     ]

@@ -87,7 +87,8 @@ class Project:
         if left := sorted(inspect(*trial_names(self.name))):
             if not self.pretend:
                 remove_trial(self.name)
-            self.done += [f"Removed, left by a trial: {name}" for name in left]
+            for name in left:
+                self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
         self.mend_volume()
         network = inspect(self.name).get(self.name)
         whole = network and labelled(network, compose_labels(self.name, "network", "users"))

@@ -53,9 +53,9 @@ def folder(volume: str) -> Path:
     return Path(found["Mountpoint"])
 
 
-def trial_names(project: str) -> tuple[str, str]:
-    """The containers in which settings are tried: the hub's, and that of a user's server."""
-    return f"{project}-trial", f"{project}-trial-server"
+def trial_names(project: str) -> tuple[str, str, str]:
+    """The containers in which settings are tried: the hub's, a user's server, and what readies its home."""
+    return f"{project}-trial", f"{project}-trial-server", f"{project}-trial-server-home"
 
 
 def remove_trial(project: str) -> None:

@@ -68,8 +68,18 @@ class TrialSpawner(home.HomeSpawner):
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "create_container":
-            make_harmless(kwargs, self.network, {f"{home.LABEL}.trial": self.project})
+            kwargs["labels"] = {
+                f"{home.LABEL}.trial": self.project
+            }  # with the real ones it would be taken for a user's
+            if kwargs["name"] == self.object_name:
+                make_harmless(kwargs, self.network)
         return super().docker(method, *args, **kwargs)
+
+    async def in_home(self, home: Any, script: str, user: str, cap_add: list[str] | None = None) -> None:
+        """As in a user's home, in the one that the server of the trial has in its place."""
+        container = await self.docker("inspect_container", self.object_name)
+        own = next(one["Name"] for one in container["Mounts"] if one["Destination"] == home["Target"])
+        await super().in_home({**home, "Source": own}, script, user, cap_add)
 
     async def listens(self, host: str, port: int) -> bool:
         # Asked first: the name of a container that has ended may take long to be found nowhere.
@@ -90,7 +100,7 @@ class TrialSpawner(home.HomeSpawner):
         self.clear_state()
 
 
-def make_harmless(container: home.Settings, network: str, labels: dict[str, str]) -> None:
+def make_harmless(container: home.Settings, network: str) -> None:
     """Change the arguments of create_container so that no file of anybody's can change.
 
     Folders of the machine become read-only. In the place of a volume is one that goes with the container, and in that
@@ -115,7 +125,6 @@ def make_harmless(container: home.Settings, network: str, labels: dict[str, str]
             mounts.append({"Type": "volume", "Target": target})
     host.update(Mounts=mounts, Binds=binds, NetworkMode=network, RestartPolicy={}, PortBindings={})
     container.pop("networking_config", None)
-    container["labels"] = labels  # with the real ones it would be taken for a user's
 
 
 def sets_of_mounts(names: list[str], mounts: list[home.Settings]) -> dict[str, frozenset[str]]:
