@@ -689,7 +689,8 @@ def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: E
 def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> None:
     """Until its next start, and the culler is told which that is."""
     spawner = spawn(engine, name="alice")
-    spawner._server = SimpleNamespace(base_url="/user/alice/")
+    spawner.orm_spawner = None  # it would be asked for another server
+    spawner.server = SimpleNamespace(base_url="/user/alice/")
     assert spawner.outdated_settings(SPAWNER) == []
     assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == ["base_url"]
     assert spawner.get_state()["base_url"] == "/user/alice/"

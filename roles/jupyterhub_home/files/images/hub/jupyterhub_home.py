@@ -404,7 +404,7 @@ class HomeSpawner(DockerSpawner):
         if ended["StatusCode"]:
             said = await self.docker("logs", name)
             self.log.error("The home of %s: %s", self.user.name, said.decode(errors="replace").strip())
-        await self.docker("remove_container", name, force=True)
+        await self.docker("remove_container", name)
 
     async def start(self) -> tuple[str, int]:
         """Start the container and give its host and port, no sooner than it listens or has ended.
