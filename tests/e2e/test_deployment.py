@@ -36,7 +36,7 @@ def test_gives_up_privileges(service: dict[str, Any]) -> None:
 
 
 def test_looks_after_itself(service: dict[str, Any]) -> None:
-    assert service["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    assert service["HostConfig"]["RestartPolicy"]["Name"] == "always"
     assert service["State"]["Health"]["Status"] in ("starting", "healthy")
     assert service["HostConfig"]["LogConfig"]["Config"]["max-size"]
     assert service["HostConfig"]["LogConfig"]["Config"]["max-file"]
