@@ -86,8 +86,8 @@ def test_a_mistake_leaves_the_hub_as_it_is(serve: ClientFactory, host: Host) -> 
         ({"extra_config": "\nimport nosuchmodule\n"}, "extra_config: line 2: ModuleNotFoundError: No module named"),
         ({"config": {"JupyterHub": {"authenticator_class": "githubb"}}}, "config: JupyterHub.authenticator_class is"),
         (
-            {"mounts": [{"source": "/srv", "target": "/opt/nb", "read_only": True}]},
-            "mounts: with /srv at /opt/nb, a server",
+            {"mounts": [{"source": "/srv", "target": "/usr/local/bin", "read_only": True}]},
+            "mounts: with /srv at /usr/local/bin, a server",
         ),
         ({"default_url": "/nowhere"}, "default_url: '/nowhere' is a page that servers do not have (404)."),
     ],
