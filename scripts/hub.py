@@ -160,7 +160,11 @@ def set_up(password: str | None = None) -> None:
 
 
 def play(book: str, arguments: list[str], password: str | None, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on the inventory."""
+    """Run a playbook on the inventory; SystemExit where a file of variables is no YAML: Ansible names no line."""
+    for path in sorted((ROOT / "group_vars").rglob("*.yml")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if not text.startswith("$ANSIBLE_VAULT") and (mistake := yaml_mistake(text)):
+            sys.exit(f"{path.relative_to(ROOT)}: {mistake} Nothing was changed.")
     command = ["ansible-playbook", book, "-i", str(INVENTORY), *arguments]
     if password is not None:
         command += ["--become-password-file", "-"]
@@ -209,17 +213,35 @@ def uninstall(arguments: list[str]) -> int:
 def edit_vault() -> int:
     """Open the vault in $EDITOR, making it first if there is none."""
     set_up()
+    editor = os.environ.get("EDITOR") or next((e for e in ("editor", "nano", "vi") if shutil.which(e)), None)
+    if editor is None:
+        sys.exit("There is no editor on this machine. Write: sudo apt-get install nano, then make vault")
     first = make_vault()
     if first:
         print(f"Made the vault with {first}")
-    environment = {"EDITOR": next((e for e in ("editor", "nano", "vi") if shutil.which(e)), "vi"), **os.environ}
+    environment = {**os.environ, "EDITOR": editor}
     status = subprocess.run(["ansible-vault", "edit", str(VAULT)], cwd=ROOT, env=environment, check=False).returncode
     if status == 0:
         view = ["ansible-vault", "view", str(VAULT)]
         plain = subprocess.run(view, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False).stdout
+        if mistake := yaml_mistake(plain):
+            print(f"{mistake} No run can read the vault until this is put right: make vault", file=sys.stderr)
+            return 1
         for number in cut_passwords(plain):
             print(f'Line {number}: what comes after # is a comment. If it is not meant: password: "...", in quotes')
     return status
+
+
+def yaml_mistake(text: str) -> str:
+    """Where a text is no YAML, and what is wrong there; '' if it is."""
+    import yaml
+
+    try:
+        yaml.compose(text)
+    except yaml.MarkedYAMLError as error:
+        place = error.problem_mark or error.context_mark
+        return f"{f'Line {place.line + 1}' if place else 'The text'} is not YAML: {error.problem or error.context}."
+    return ""
 
 
 def cut_passwords(vault: str) -> list[int]:

@@ -568,7 +568,10 @@ def test_the_home_belongs_to_whom_the_server_runs_as(
         assert engine.in_home == []
         return
     (beside,) = engine.in_home
-    assert beside["entrypoint"] == ["sh", "-c", f'chown -hR {chown} "$0"', home.HOME]
+    assert beside["entrypoint"] == ["/bin/sh", "-c", f'chown -hR {chown} "$0"', home.HOME]
+    # Root must not run what a user has put there, whatever the image says of its path and libraries.
+    assert beside["environment"]["PATH"] == "/usr/sbin:/usr/bin:/sbin:/bin"
+    assert {beside["environment"][name] for name in ("LD_PRELOAD", "LD_LIBRARY_PATH")} == {""}
     assert (beside["name"], beside["image"], beside["user"]) == ("home-user-alice-2eb-home", "user:1", "0")
     assert beside["labels"] == engine.created["labels"]
     host = beside["host_config"]
@@ -606,7 +609,7 @@ def test_a_start_with_fresh_settings(
     engine.status = status
     spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(home.FRESH_SETTINGS,))
     (beside,) = engine.in_home
-    assert beside["entrypoint"] == ["sh", "-c", home.PUT_ASIDE, home.HOME]
+    assert beside["entrypoint"] == ["/bin/sh", "-c", home.PUT_ASIDE, home.HOME]
     assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
     assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
     assert spawner.user_options == spawner.orm_spawner.user_options == {"image": "chosen:1"}
@@ -619,7 +622,7 @@ def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     (tmp_path / ".bashrc").symlink_to("/nowhere")
     tmp_path.chmod(0o300)
-    subprocess.run(["sh", "-c", home.PUT_ASIDE, str(tmp_path)], check=True)
+    subprocess.run(["/bin/sh", "-c", home.PUT_ASIDE, str(tmp_path)], check=True)
     kept = next(tmp_path.glob("old-settings-*"))
     moved = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
     assert moved == {".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".bashrc"}

@@ -394,6 +394,33 @@ def test_the_vault_is_edited(project: Path, program: Program, monkeypatch: pytes
     assert (calls.parent / "editor").read_text() == "ed\n"
 
 
+def test_a_vault_that_is_no_yaml_is_said(
+    project: Path, program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program("my-editor", "printf 'a:\\n  - name: kim\\n   password: x\\n' >\"$1\"")
+    monkeypatch.setenv("EDITOR", "my-editor")
+    assert hub.edit_vault() == 1
+    assert "Line 3 is not YAML:" in (said := capsys.readouterr().err) and "make vault" in said
+
+
+def test_a_machine_without_an_editor(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDITOR", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match=r"no editor on this machine\. Write: sudo apt-get install nano"):
+        hub.edit_vault()
+    assert not hub.VAULT.exists()
+
+
+def test_variables_that_are_no_yaml_are_named(project: Path, program: Program) -> None:
+    calls = program("ansible-playbook", "true")
+    (project / "group_vars/jupyterhub/main.yml").write_text("jupyterhub_home_port: 8000\n foo: [\n")
+    with pytest.raises(
+        SystemExit, match=r"group_vars/jupyterhub/main.yml: Line 2 is not YAML: .* Nothing was changed."
+    ):
+        hub.play("site.yml", [], None)
+    assert calls.read_text() == ""
+
+
 def type_in(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
     given = iter(answers)
     monkeypatch.setattr(getpass, "getpass", lambda _: next(given))

@@ -626,6 +626,18 @@ def test_the_tags_of_a_run(wanted: list[str], skipped: list[str], runs: bool) ->
     assert validate.runs("users", {"ansible_run_tags": wanted, "ansible_skip_tags": skipped}) is runs
 
 
+def test_nobody_is_told_to_give_a_system_folder_away() -> None:
+    folder = {"exists": True, "uid": 0, "gid": 0, "mode": 0o700}
+    for source, told in (
+        ("/root", "such as /srv/shared"),
+        ("/home/lee", "such as /srv/shared"),
+        ("/srv/a", "chown 1000 /srv/a"),
+    ):
+        mount = {"source": source, "target": "/x"}
+        said = looked_at({"folders": {source: folder}}, mounts=[mount])
+        assert told in said and ("chown" in said) == (source == "/srv/a")
+
+
 PRESENT = {"containers": ["home-hub"], "networks": [], "images": [], "volumes": [], "folders": ["/opt/hub"]}
 EMPTY: dict[str, list[str]] = {kind: [] for kind in PRESENT}
 

@@ -70,6 +70,7 @@ SHARED_FOLDERS = re.compile(
     r"/[^/]*|/(home|usr|var|etc)/[^/]+"
     r"|/(bin|boot|dev|lib|lib64|proc|run|sbin|sys|usr/(bin|lib|sbin|share)|var/lib/(apt|containerd|docker|dpkg))/.*"
 )
+SYSTEM_FOLDERS = re.compile(r"/|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|usr|var)(/.*)?|/home(/[^/]+)?")
 # A mount there would hide what the server needs.
 IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
 # What the Fetch standard has browsers refuse ("port blocking").
@@ -882,6 +883,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     for mount in good["mounts"]:
         # The module expands a path with $ or ~ in it, and answers under another name.
         folder = machine["folders"].get(mount["source"], {"exists": False})
+        system = SYSTEM_FOLDERS.fullmatch(mount["source"])  # somebody else's, to be left to them
         if not folder["exists"]:
             report.add(
                 f"{PREFIX}mounts",
@@ -893,7 +895,8 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
                 f"{PREFIX}mounts",
                 f"{mount['source']} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; "
                 "a server could not write there.",
-                f"read_only: true, or chown {JOVYAN} {mount['source']}",
+                "read_only: true, or "
+                + ("a folder for it, such as /srv/shared" if system else f"chown {JOVYAN} {mount['source']}"),
             )
 
 

@@ -55,6 +55,10 @@ LABEL = "jupyterhub-home"
 DNS_LABEL_MAX = 63
 # A user may choose these for one start of a server, on the hub's pages.
 ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
+# Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
+NOTHING_OF_THE_HOME = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
+}  # fmt: skip
 # Puts a user's settings into a folder of the home; what a new home begins with is there again.
 PUT_ASIDE = """\
 chmod u+rwx "$0" && cd "$0" || exit
@@ -396,8 +400,8 @@ class HomeSpawner(DockerSpawner):
         with contextlib.suppress(NotFound):  # of a start that was killed
             await self.docker("remove_container", name, force=True)
         await self.docker(
-            "create_container", image=self.image, name=name, user=user, entrypoint=["sh", "-c", script, HOME],
-            working_dir="/", labels=self.labels(), host_config=host,
+            "create_container", image=self.image, name=name, user=user, entrypoint=["/bin/sh", "-c", script, HOME],
+            environment=NOTHING_OF_THE_HOME, working_dir="/", labels=self.labels(), host_config=host,
         )  # fmt: skip
         await self.docker("start", name)
         ended = await self.docker("wait", name)
