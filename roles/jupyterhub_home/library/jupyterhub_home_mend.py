@@ -19,6 +19,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     is_ghost,
     is_plain,
     labelled,
+    made_labels,
     remove_trial,
     trial_names,
     unattached,
@@ -166,11 +167,8 @@ class Project:
             if not right:
                 if there:
                     docker("volume", "rm", name)
-                version = docker("compose", "version", "--short").partition("-")[0]  # without the package's
-                docker(
-                    "volume", "create", *(f"--label={key}={value}" for key, value in labels.items()),
-                    f"--label=com.docker.compose.version={version}", name,
-                )  # fmt: skip
+                made = made_labels(self.name, "volume", "data")
+                docker("volume", "create", *(f"--label={key}={value}" for key, value in made.items()), name)
             if folder(aside).is_dir() and not holds_files(folder(name)):
                 folder(aside).rename(folder(name))
             docker("volume", "rm", aside)

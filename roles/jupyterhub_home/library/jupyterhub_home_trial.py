@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_engine import LABEL, compose_labels, inspect, remove_trial, trial_names
+from ansible.module_utils.jupyterhub_home_engine import (
+    LABEL,
+    EngineError,
+    docker,
+    inspect,
+    made_labels,
+    remove_trial,
+    trial_names,
+)
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_trial
@@ -60,9 +68,11 @@ def has_network(project: str, *, make: bool) -> bool:
     """Whether the project's network is there; make: as Compose would."""
     if project in inspect(project):
         return True
-    labels = [f"--label={key}={value}" for key, value in compose_labels(project, "network", "users").items()]
-    command = ("docker", "network", "create", *labels, project)
-    return make and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    if not make:
+        return False
+    labels = made_labels(project, "network", "users")
+    docker("network", "create", *(f"--label={key}={value}" for key, value in labels.items()), project)
+    return True
 
 
 def command_line(wanted: dict[str, Any], network: str) -> list[str]:
@@ -148,7 +158,10 @@ def main() -> None:
     project = wanted["project"]
     if not has_image(wanted["image"]):  # check mode, before the first run
         module.exit_json(changed=False, problems=[])
-    servers = has_image(wanted["user_image"]) and has_network(project, make=not module.check_mode)
+    try:
+        servers = has_image(wanted["user_image"]) and has_network(project, make=not module.check_mode)
+    except EngineError as error:
+        module.fail_json(msg=str(error))
     answer = try_out(wanted, project if servers else "")
     if answer["problems"]:
         module.fail_json(msg=text_of(answer["problems"]), **answer)

@@ -35,6 +35,12 @@ def compose_labels(project: str, what: str, own: str) -> dict[str, str]:
     return {"com.docker.compose.project": project, f"com.docker.compose.{what}": own}
 
 
+def made_labels(project: str, what: str, own: str) -> dict[str, str]:
+    """All that Compose gives a network or volume of a project that it makes."""
+    version = docker("compose", "version", "--short").partition("-")[0]  # without the package's
+    return {**compose_labels(project, what, own), "com.docker.compose.version": version}
+
+
 def labelled(thing: dict[str, Any], labels: dict[str, str]) -> bool:
     """Whether a network or volume has these labels, among others."""
     return labels.items() <= (thing.get("Labels") or {}).items()
