@@ -55,7 +55,7 @@ def alice(machine: Machine) -> HubClient:
 
 def test_who_is_known_can_log_in_start_a_server_and_delete(machine: Machine, alice: HubClient) -> None:
     alice.save("notes.txt", "short")
-    container = "docker exec jupyterhub-home-user-alice"
+    container = "docker exec --workdir /home/jovyan/work jupyterhub-home-user-alice"
     machine.host.run(
         f"{container} sh -c 'for s in 1M 4K; do dd if=/dev/zero bs=$s oflag=append conv=notrunc of=big; done'"
     )

@@ -32,7 +32,7 @@ DOCKER = """case $1 in
     inspect) echo /printer; echo ;;
 esac"""
 SYSTEMCTL = """cp "$here/../live" "$here/../live-at-restart"
-echo true >"$here/../live"
+grep -qs '"live-restore": true' "$here/../daemon.json" && echo true >"$here/../live" || echo false >"$here/../live"
 """
 
 
@@ -78,9 +78,17 @@ def test_containers_go_on_and_the_configuration_stays(engine: Path, run_module: 
 
 def test_an_engine_that_keeps_them_anyway_is_only_restarted(engine: Path, run_module: RunModule) -> None:
     (engine / "live").write_text("true")
-    (engine / "docker.pid").unlink()
+    (engine / "daemon.json").write_text('{"live-restore": true}')
     assert not run_module(firewall, {}).get("failed")
-    assert not (engine / "daemon.json").exists()
+    assert (engine / "daemon.json").read_text() == '{"live-restore": true}'
+
+
+def test_an_engine_that_has_it_in_memory_alone_is_told_again(engine: Path, run_module: RunModule) -> None:
+    """As after an earlier run: it would start without, and end all containers."""
+    (engine / "live").write_text("true")
+    done = run_module(firewall, {})
+    assert not done.get("failed"), done
+    assert (engine / "live").read_text() == "true\n" and not (engine / "daemon.json").exists()
 
 
 @pytest.mark.parametrize("check", [True, False])

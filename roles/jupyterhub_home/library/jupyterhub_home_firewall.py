@@ -65,13 +65,21 @@ def would_end() -> list[str]:
     return [name.lstrip("/") for name in docker("inspect", "--format", form, *running).split()] if running else []
 
 
+def started_with() -> list[str]:
+    """The arguments of the engine's process."""
+    pid = int(PID.read_text(encoding="utf-8"))
+    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
+
+
 @contextlib.contextmanager
 def containers_kept() -> Iterator[None]:
     """The engine lets containers go on, until the block is left; EngineError if it would not."""
-    if keeps_containers():
+    before = CONFIG.read_text(encoding="utf-8") if CONFIG.exists() else None
+    # One that only has it in memory, from an earlier run, would start without.
+    configured = json.loads(before or "{}").get("live-restore") is True or "--live-restore" in started_with()
+    if configured and keeps_containers():
         yield
         return
-    before = CONFIG.read_text(encoding="utf-8") if CONFIG.exists() else None
     stat = CONFIG.stat() if before is not None else None
     mode, owner, group = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid) if stat else (0o644, 0, 0)
 
@@ -97,7 +105,7 @@ def restart() -> None:
         subprocess.run(("systemctl", "restart", "docker"), check=True, capture_output=True)
         return
     pid = int(PID.read_text(encoding="utf-8"))
-    program, *arguments = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").rstrip("\0").split("\0")
+    program, *arguments = started_with()
     program = str(Path(f"/proc/{pid}/exe").readlink()) if not program.startswith("/") else program
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the engine does not end")

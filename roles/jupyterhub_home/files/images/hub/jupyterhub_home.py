@@ -25,8 +25,9 @@ import aiohttp.connector
 import disk
 import jupyterhub.roles
 import reconcile
+import requests
 import upstream
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, NotFound, create_api_error_from_http_exception
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub import orm
@@ -384,7 +385,10 @@ class HomeSpawner(DockerSpawner):
                 url, params={"path": HOME}, headers=plain, stream=True, timeout=self.client.timeout
             )
             with request as answer:
-                answer.raise_for_status()
+                try:
+                    answer.raise_for_status()
+                except requests.HTTPError as error:
+                    create_api_error_from_http_exception(error)  # with the engine's own words
                 block: bytes = next(answer.iter_content(tarfile.BLOCKSIZE))
                 return block
 
