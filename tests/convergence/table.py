@@ -150,9 +150,13 @@ def in_server(code: str, name: str = "alice") -> Callable[[World], str]:
     return lambda world: world.compute(name, code)
 
 
+# In the home, where a folder was mounted an empty one stays.
+MOUNTED = "import os; mounted = {line.split()[4] for line in open('/proc/self/mountinfo')}; "
+
+
 def content(folder: str) -> str:
-    """A cell that prints what is in a folder of the server."""
-    return f"import os; print(*os.listdir('{folder}') if os.path.isdir('{folder}') else ['no folder'])"
+    """A cell that prints what is in a folder that is mounted in the server."""
+    return f"{MOUNTED}print(*os.listdir('{folder}') if '{folder}' in mounted else ['no folder'])"
 
 
 def who_has(folder: str) -> Callable[[World], list[str]]:
@@ -377,9 +381,7 @@ ROWS = [
     ),
     Row(
         "jupyterhub_home_mounts[].target",
-        in_server(
-            "import os; print(*[name for name in ('targeted', 'aimed') if os.path.isdir(f'/home/jovyan/{name}')])"
-        ),
+        in_server(f"{MOUNTED}print(*[name for name in ('targeted', 'aimed') if '/home/jovyan/' + name in mounted])"),
         entry={"source": "/srv/first"},
         entry_stays=False,
         first=("/home/jovyan/targeted", "targeted"),
