@@ -82,7 +82,7 @@ def test_a_first_run_is_tried_out_truthfully(host: Host, run: Run) -> None:
     """Last, because it removes everything first; images come back from the builder's cache."""
     wiped = run({"jupyterhub_home_delete_data": True}, "playbooks/uninstall.yml")
     assert wiped.returncode == 0, wiped.stdout[-3000:]
-    look = "docker ps --all --quiet; docker volume ls --quiet; docker image ls | sort; ls /opt"
+    look = "docker ps --all --quiet; docker volume ls --quiet; docker image ls --quiet | sort; ls /opt"
     before = host.check_output(look)
     tried = run({"jupyterhub_home_users": USERS}, "site.yml", "--check", "--diff")
     assert tried.returncode == 0, tried.stdout[-4000:]

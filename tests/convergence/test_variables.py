@@ -281,7 +281,7 @@ def test_free_disk(home: World, run: Run) -> None:
 
 
 def test_free_disk_where_images_are(host: Host, run: Run) -> None:
-    """In the engine's own folder, or in containerd's; molecule/imagestore is about that."""
+    """In the engine's own folder, or in containerd's; molecule/containerd is about that."""
     store = host.check_output("docker info --format '{{json .DriverStatus}}'")
     containerd = "io.containerd.snapshotter.v1" in store
     assert containerd == (host.backend.name != "jhh-convergence"), store
