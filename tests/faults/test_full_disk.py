@@ -6,6 +6,7 @@ The tests build on each other in their order.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,16 @@ def end_hub(machine: Machine) -> None:
 
 
 @pytest.fixture(scope="module")
-def alice(machine: Machine) -> HubClient:
-    """A user with a server, on a machine whose disk is small and whose hub keeps its reserve."""
+def alice(machine: Machine) -> Iterator[HubClient]:
+    """A user with a server on a machine with a small disk; the hub has its reserve. Then the disk is large again."""
     script = (Path(__file__).parent / "small_disk.sh").read_text()
     machine.do("apt-get clean")
     machine.do(f"cat >/root/small_disk.sh <<'END'\n{script}\nEND", "sh /root/small_disk.sh")
     client = machine.serves("alice")
     wait_until(lambda: len(machine.do(f"ls {RESERVE}").split()) == 8, "the reserve", timeout=PATIENCE)
-    return client
+    yield client
+    machine.lose_power()
+    machine.serves("alice")
 
 
 def test_who_is_known_can_log_in_start_a_server_and_delete(machine: Machine, alice: HubClient) -> None:
