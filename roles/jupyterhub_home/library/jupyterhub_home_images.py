@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_home_engine import has_image
 
 DOCUMENTATION = r"""
 module: jupyterhub_home_images
@@ -109,13 +110,6 @@ def try_engine() -> None:
         NESTING.format(kinds[0]) if kinds else "Look at journalctl -u docker, or without systemd /var/log/docker.log."
     )
     raise ImageError(f"The Docker engine cannot start a container: {trial.stderr.strip()}\n{remedy}")
-
-
-def exists(image: str) -> bool:
-    """Whether the engine has an image of this name; without an engine, which check mode may meet, none has."""
-    if not shutil.which("docker"):
-        return False
-    return subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode == 0
 
 
 def mirrors(suite: str) -> list[str]:
@@ -240,17 +234,17 @@ def main() -> None:
                 removed = [image for image in removed if remove(image)]
             module.exit_json(changed=bool(removed), made=made, removed=removed)
         wanted = [*module.params["pulls"], *(image["tag"] for image in module.params["builds"])]
-        if not module.check_mode and not all(map(exists, wanted)):
+        if not module.check_mode and not all(map(has_image, wanted)):
             try_engine()
         for image in module.params["pulls"]:
-            if not exists(image):
+            if not has_image(image):
                 made.append(image)
                 if not module.check_mode:
                     run(["docker", "pull", "--quiet", image], f"Pulling {image}")
         for image in module.params["builds"]:
-            if exists(image["tag"]):
+            if has_image(image["tag"]):
                 continue
-            if not exists(base["tag"]) and base["tag"] not in made:
+            if not has_image(base["tag"]) and base["tag"] not in made:
                 made.append(base["tag"])
                 if module.check_mode:
                     pass

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import textwrap
 from pathlib import Path
@@ -15,6 +14,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
     LABEL,
     EngineError,
     docker,
+    has_image,
     inspect,
     made_labels,
     remove_trial,
@@ -54,14 +54,6 @@ problems:
 
 # All servers of a trial together; each has a bound of its own, too.
 SERVERS_TIMEOUT = 1800
-
-
-def has_image(image: str) -> bool:
-    """Whether the engine has an image; without an engine, which check mode may meet, it has none."""
-    return (
-        shutil.which("docker") is not None
-        and subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode == 0
-    )
 
 
 def has_network(project: str, *, make: bool) -> bool:

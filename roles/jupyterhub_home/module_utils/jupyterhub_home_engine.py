@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ def inspect(*names: str) -> dict[str, dict[str, Any]]:
         return {}
     done = subprocess.run(("docker", "inspect", *names), capture_output=True, text=True, check=False)
     return {thing["Name"].lstrip("/"): thing for thing in json.loads(done.stdout or "[]")}
+
+
+def has_image(image: str) -> bool:
+    """Whether the engine has an image; without an engine, which check mode may meet, it has none."""
+    return (
+        shutil.which("docker") is not None
+        and subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode == 0
+    )
 
 
 def compose_labels(project: str, what: str, own: str) -> dict[str, str]:
