@@ -103,8 +103,8 @@ def test_mounted_home_belongs_to_its_owner(serve: ClientFactory, host: Host) -> 
     host.check_output("su kim -c 'echo more >>~/after.txt'")
     assert kim.load("after.txt") == "from the notebook\nmore\n"
     assert kim.run("import os; os.getuid()") == "1234"
-    names = host.check_output("docker volume ls --format '{{.Name}}'").splitlines()
-    assert "jupyterhub-home-user-kim" not in names
+    mounts = {mount["Destination"]: mount["Source"] for mount in inspect(host, "jupyterhub-home-user-kim")["Mounts"]}
+    assert mounts["/home/jovyan/work"] == "/home/kim", "not a volume of her own"
 
 
 def test_read_only_folder_for_everyone(serve: ClientFactory, host: Host) -> None:
