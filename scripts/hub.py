@@ -30,8 +30,7 @@ VAULT = ROOT / "group_vars/jupyterhub/vault.yml"
 INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
 PASSWORD_TRIES = 3
-sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/module_utils"))
-sys.path.insert(0, str(ROOT / "roles/jupyterhub_home/action_plugins"))
+sys.path.insert(0, str(ROOT / "collections"))
 
 FIRST_VAULT = """---
 # The users of the hub and their passwords. After a change: make hub
@@ -46,7 +45,7 @@ jupyterhub_home_users:
 
 def first_admin() -> str:
     """The invoking user's name, the one behind sudo included; 'admin' for root or a name that the role refuses."""
-    from jupyterhub_home_validate import Report, check_user_name
+    from ansible_collections.jupyterhub.home.plugins.action.validate import Report, check_user_name
 
     name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     report = Report()
@@ -252,7 +251,7 @@ def cut_passwords(vault: str) -> list[int]:
 
 def print_hash() -> int:
     """Ask for a password twice and print the line for the vault."""
-    from jupyterhub_home_crypt import hash_password
+    from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_password
 
     password = getpass.getpass("Password: ")
     if not password or not re.fullmatch(r"[^\x00-\x1f]{1,500}", password):

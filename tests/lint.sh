@@ -2,7 +2,6 @@
 # Every linter over the whole repository, with the tools on PATH; fails at the end if one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
-role=roles/jupyterhub_home
 failed=()
 
 # Runs a linter and remembers whether it failed.
@@ -29,13 +28,14 @@ files() {
 mapfile -t python < <(files py 'python3?$')
 mapfile -t shell < <(files sh '(ba)?sh$')
 
-# A folder at a time: several have a conftest.py or a module of the same name.
+# The collection by the names that it is imported by; the rest a folder at a time, for several have a conftest.py.
 check_types() {
-    local folder status=0
-    local -x MYPYPATH=$PWD/$role/library:$PWD/$role/lookup_plugins:$PWD/$role/files/images/hub:$PWD/scripts:$PWD/tests/support:$PWD/tests/convergence
-    for folder in $(printf '%s\n' "${python[@]}" | xargs --no-run-if-empty -n 1 dirname | sort -u); do
-        printf '%s\n' "${python[@]}" | grep -x "$folder/[^/]*" | xargs mypy --scripts-are-modules --no-error-summary \
-            || status=1
+    local folder status=0 collection=collections/ansible_collections/jupyterhub/home
+    printf '%s\n' "${python[@]}" | sed -n "s#^plugins/#$collection/&#p" | xargs mypy --no-error-summary || status=1
+    local -x MYPYPATH=$PWD/scripts:$PWD/tests/support:$PWD/tests/convergence
+    for folder in $(printf '%s\n' "${python[@]}" | grep -v ^plugins/ | xargs -n 1 dirname | sort -u); do
+        printf '%s\n' "${python[@]}" | grep -x "$folder/[^/]*" \
+            | MYPYPATH=$folder:$MYPYPATH xargs mypy --scripts-are-modules --no-error-summary || status=1
     done
     return "$status"
 }

@@ -125,7 +125,7 @@ def test_many_users_at_once(home: World, run: Run) -> None:
 
 def test_a_clone_without_its_vault(home: World, tmp_path: Path) -> None:
     """The list that `make hub` makes up there does not take the place of the hub's, nor does it the next time."""
-    for name in ("callback_plugins", "inventory", "roles", "scripts"):
+    for name in ("collections", "inventory", "plugins", "roles", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True)
     for name in ("ansible.cfg", "site.yml", "group_vars/jupyterhub/main.yml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -269,7 +269,12 @@ def test_no_password_is_shown_when_users_are_written(tmp_path: Path, run: Run) -
                         "jupyterhub_home_users": [{"name": "kim", "password": "hunter2"}],
                     },
                     "tasks": [
-                        {"ansible.builtin.include_role": {"name": "jupyterhub_home", "tasks_from": phase}}
+                        {
+                            "ansible.builtin.include_role": {
+                                "name": "jupyterhub.home.jupyterhub_home",
+                                "tasks_from": phase,
+                            }
+                        }
                         for phase in ("validate", "users")
                     ],
                 }
@@ -328,7 +333,8 @@ def project(tmp_path: Path) -> Path:
         shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=shutil.ignore_patterns("vault.yml"))
     for name in ("site.yml", "ansible.cfg"):
         shutil.copy(ROOT / name, tmp_path / name)
-    (tmp_path / "roles").symlink_to(ROOT / "roles")
+    for name in ("collections", "roles"):
+        (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".vault-password").write_text("right\n")
     vault = tmp_path / "group_vars/jupyterhub/vault.yml"
     vault.write_text("jupyterhub_home_users: [{name: kim, password: hunter2}]\njupyterhub_home_port: a word\n")

@@ -1,4 +1,4 @@
-"""What the unit tests share: the role's Python made importable, modules run in this process, fake programs."""
+"""What the unit tests share: the project's Python made importable, modules run in this process, fake programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from unittest import mock
 
-import ansible.module_utils
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
@@ -24,11 +23,8 @@ from ansible.module_utils.testing import patch_module_args
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyterhub_home"
 
-for folder in ("action_plugins", "library", "lookup_plugins", "module_utils", "files/images/hub"):
-    sys.path.insert(0, str(ROLE / folder))
-sys.path.insert(0, str(ROOT / "scripts"))
-# On a target, Ansible puts them there.
-ansible.module_utils.__path__.append(str(ROLE / "module_utils"))
+for folder in ("collections", "roles/jupyterhub_home/files/images/hub", "scripts"):
+    sys.path.insert(0, str(ROOT / folder))
 
 RunModule = Callable[..., dict[str, Any]]
 Program = Callable[[str, str], Path]

@@ -1,4 +1,4 @@
-"""jupyterhub_home_files: a folder that holds exactly these files."""
+"""jupyterhub.home.files: a folder that holds exactly these files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home_files as files
-import jupyterhub_home_record as record
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import record
+from ansible_collections.jupyterhub.home.plugins.modules import files
 from conftest import RunModule
 
 ME = {"owner": os.getuid(), "group": os.getgid()}

@@ -1,4 +1,4 @@
-"""jupyterhub_home_firewall: the engine is restarted while containers go on, and is configured as before."""
+"""jupyterhub.home.firewall: the engine is restarted while containers go on, and is configured as before."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jupyterhub_home_firewall as firewall
 import pytest
+from ansible_collections.jupyterhub.home.plugins.modules import firewall
 from conftest import Program, RunModule
 
 # Reads its configuration at its start and at SIGHUP, as dockerd does, and notes both.

@@ -1,10 +1,10 @@
-"""jupyterhub_home_health with a small server in place of the hub, and a docker that is a script."""
+"""jupyterhub.home.health with a small server in place of the hub, and a docker that is a script."""
 
 from __future__ import annotations
 
-import jupyterhub_home_health as health
-import jupyterhub_home_hub as hub
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import hub
+from ansible_collections.jupyterhub.home.plugins.modules import health
 from conftest import Program, RunModule, Serve
 
 pytestmark = pytest.mark.usefixtures("no_waiting")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hub
-import jupyterhub_home_crypt as crypt
 import pytest
 import yaml
+from ansible_collections.jupyterhub.home.plugins.module_utils import crypt
 from conftest import ROOT, Program
 
 PASSWORD = r"[a-z2-9]{4}(-[a-z2-9]{4}){3}"
@@ -458,7 +458,8 @@ def test_a_password_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, answers
 
 def test_make_password_needs_no_ansible() -> None:
     """make password runs before anything is installed, with the system's own Python."""
-    code = "import hub, jupyterhub_home_crypt as c; print(c.hash_password('x'))"
+    crypt_module = "ansible_collections.jupyterhub.home.plugins.module_utils.crypt"
+    code = f"import hub; import {crypt_module} as c; print(c.hash_password('x'))"
     done = subprocess.run(
         ["/usr/bin/python3", "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); {code}"],
         env={"PATH": os.defpath}, text=True, capture_output=True, check=False,

@@ -1,4 +1,4 @@
-"""jupyterhub_home_images with a docker, an apt-get and an mmdebstrap that are scripts."""
+"""jupyterhub.home.images with a docker, an apt-get and an mmdebstrap that are scripts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import jupyterhub_home_images as images
 import pytest
+from ansible_collections.jupyterhub.home.plugins.modules import images
 from conftest import Program, RunModule
 
 BUILD = {"tag": "home/hub:1", "context": "/srv/images/hub", "packages": ["numpy>=2", "pandas"]}

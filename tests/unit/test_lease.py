@@ -1,4 +1,4 @@
-"""The lease of a run: the target's side (jupyterhub_home_lease) and the controller's (jupyterhub_home_validate)."""
+"""The lease of a run: the target's side (module_utils/lease.py) and the controller's (action/validate.py)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home_lease as lease
-import jupyterhub_home_report
-import jupyterhub_home_validate as validate
 import pytest
-from jupyterhub_home_validate import Report
+from ansible_collections.jupyterhub.home.plugins.action import validate
+from ansible_collections.jupyterhub.home.plugins.action.validate import Report
+from ansible_collections.jupyterhub.home.plugins.module_utils import lease
 
 KIM = {"id": "kim", "by": "kim@laptop"}
 LEE = {"id": "lee", "by": "lee@desk"}
-PATH = lease.PATH
 
 
 @pytest.fixture(autouse=True)
@@ -36,11 +34,6 @@ def test_the_second_run_learns_of_the_first(path: Path) -> None:
     assert (holder["by"], holder["path"]) == ("kim@laptop", str(path))
     assert 0 <= holder["age"] < 60
     assert lease.take(KIM) == {}, "a run's own lease is no hindrance"
-
-
-def test_the_end_of_a_run_gives_back_what_its_begin_took() -> None:
-    """The path stands twice: an action plugin cannot load the role's module_utils."""
-    assert str(PATH) == jupyterhub_home_report.LEASE
 
 
 def test_only_the_holder_releases(path: Path) -> None:

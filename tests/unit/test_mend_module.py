@@ -1,4 +1,4 @@
-"""jupyterhub_home_mend: a project's network, hub volume and containers as Compose left them."""
+"""jupyterhub.home.mend: a project's network, hub volume and containers as Compose left them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home_mend as mend
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
+from ansible_collections.jupyterhub.home.plugins.modules import mend
 from conftest import Program, RunModule
-from jupyterhub_home_engine import docker as engine_docker
 from notes import foretold
 
 # An engine in a file of JSON: containers (running ones), networks and volumes by name.

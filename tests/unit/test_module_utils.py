@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import jupyterhub_home_atomic as atomic
-import jupyterhub_home_crypt as crypt
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, crypt
 
 ME = {"owner": os.getuid(), "group": os.getgid()}
 # openssl passwd -6 -salt saltstring 'Hello world!'

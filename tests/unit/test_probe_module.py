@@ -1,4 +1,4 @@
-"""jupyterhub_home_probe: what it sees of a machine."""
+"""jupyterhub.home.probe: what it sees of a machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-import jupyterhub_home_belongings as belongings
-import jupyterhub_home_probe as probe
 import pytest
 import yaml
-from ansible.module_utils.jupyterhub_home_engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, mark_of
+from ansible_collections.jupyterhub.home.plugins.modules import probe
 from conftest import ROLE, Program, RunModule
-from jupyterhub_home_record import Record, mark, mark_of
 
 DOCKER_13 = {
     "ServerVersion": "26.1.5+dfsg1",
@@ -634,7 +634,7 @@ def test_the_list_that_the_hub_has(tmp_path: Path, project: Project) -> None:
 def test_no_stray_is_overlooked() -> None:
     """Whatever the last task keeps exactly, the look compares."""
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
-    assert task["jupyterhub_home_files"]["exact"] == belongings.OWN_FOLDERS
+    assert task["jupyterhub.home.files"]["exact"] == belongings.OWN_FOLDERS
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""jupyterhub_home_tree: a folder of text files as one dictionary."""
+"""jupyterhub.home.tree: a folder of text files as one dictionary."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import jupyterhub_home_tree as tree
 import pytest
 from ansible.errors import AnsibleLookupError
+from ansible_collections.jupyterhub.home.plugins.lookup import tree
 
 
 def test_a_folder(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import jupyterhub.roles
 import jupyterhub_home as home
-import jupyterhub_home_trial as module
 import pytest
 import trial
 import trial_servers
+from ansible_collections.jupyterhub.home.plugins.modules import trial as module
 from conftest import Program, RunModule
 
 HUB: dict[str, Any] = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}

@@ -1,4 +1,4 @@
-"""jupyterhub_home_uninstall: what is a project's, and that nothing else goes with it."""
+"""jupyterhub.home.uninstall: what is a project's, and that nothing else goes with it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home_belongings as belongings
-import jupyterhub_home_uninstall as uninstall
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
+from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
 
 
@@ -87,8 +87,8 @@ def test_the_unit_goes_first(
     machine: Machine, run_module: RunModule, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would start the containers again. Somebody's own unit of that name stays."""
-    for module in ("ansible.module_utils.jupyterhub_home_belongings", "jupyterhub_home_uninstall"):
-        monkeypatch.setattr(f"{module}.UNITS", tmp_path / "units")
+    for module in (belongings, uninstall):
+        monkeypatch.setattr(module, "UNITS", tmp_path / "units")
     (tmp_path / "units").mkdir()
     link = tmp_path / "units/home-watch.service"
     link.symlink_to(machine.home / "watch/home-watch.service")

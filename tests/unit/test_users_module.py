@@ -1,4 +1,4 @@
-"""jupyterhub_home_users: login files, the hub's database and home volumes match the list."""
+"""jupyterhub.home.users: login files, the hub's database and home volumes match the list."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jupyterhub_home as home
-import jupyterhub_home_atomic as atomic
-import jupyterhub_home_crypt as crypt
-import jupyterhub_home_homes as homes
-import jupyterhub_home_hub as hub
-import jupyterhub_home_users as users
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, crypt, homes, hub
+from ansible_collections.jupyterhub.home.plugins.modules import users
 from conftest import Program, RunModule, Serve, Web
 from notes import foretold
 

@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home_validate as validate
 import pytest
 import yaml
+from ansible_collections.jupyterhub.home.plugins.action import validate
+from ansible_collections.jupyterhub.home.plugins.action.validate import PREFIX, Report
 from conftest import ROLE
-from jupyterhub_home_validate import PREFIX, Report
 
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
 USERS = [{"name": "kim", "password": "hunter2", "admin": True}, {"name": "lee", "password_hash": "!"}]

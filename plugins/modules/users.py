@@ -13,15 +13,15 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
-from ansible.module_utils.jupyterhub_home_crypt import hash_password, verifies
-from ansible.module_utils.jupyterhub_home_engine import EngineError
-from ansible.module_utils.jupyterhub_home_homes import Homes
-from ansible.module_utils.jupyterhub_home_hub import HubError, NotFoundError, patiently, request
-from ansible.module_utils.jupyterhub_home_record import Record, mark
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_password, verifies
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
+from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, NotFoundError, patiently, request
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_users
+module: users
 short_description: Make the hub's users match a list
 description:
   - Writes passwd(5), shadow(5) and group(5) for libnss-extrausers; users.json and undeclared.json for the hub.

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import replace_file
-from ansible.module_utils.jupyterhub_home_engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_firewall
+module: firewall
 short_description: Have the Docker engine make its firewall rules anew
 description:
   - Only the engine knows its rules, and makes them when it starts; so it is restarted.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 
 NAME = "written.json"
 ABSENT = "absent"

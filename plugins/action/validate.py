@@ -100,7 +100,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "dict": ((dict,), "a dictionary"),
 }
 # What to write where the default is empty and says nothing about the form.
-EXAMPLES = {
+EXAMPLE_VALUES = {
     f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
     f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
     f"{PREFIX}delete_homes": "[alice]",
@@ -200,7 +200,7 @@ def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
         meant = {"yes": "true", "true": "true", "on": "true", "1": "true"}.get(value.lower(), "false")
         return f"{name}: {meant}, without quotes; on the command line -e {name}={meant}"
     default = yaml.safe_dump(spec.get("default"), default_flow_style=True).splitlines()[0]
-    return f"{name}: {EXAMPLES.get(name, default)}"
+    return f"{name}: {EXAMPLE_VALUES.get(name, default)}"
 
 
 def convert(name: str, value: Any, spec: dict[str, Any], report: Report) -> Any:
@@ -376,7 +376,7 @@ def check_users(
         report.add(
             variable,
             "there are no users, so nobody could log in.",
-            f"{variable}: {EXAMPLES[variable]}, into the file that make vault opens; if it is meant, "
+            f"{variable}: {EXAMPLE_VALUES[variable]}, into the file that make vault opens; if it is meant, "
             f"{PREFIX}allow_no_users: true",
         )
     for number, raw in enumerate(users, 1):
@@ -590,7 +590,7 @@ def check_plain(good: dict[str, Any], specs: dict[str, Any], report: Report) -> 
             name,
             not good[name] or bool(IMAGE.fullmatch(good[name])),
             "is not an image reference.",
-            EXAMPLES[PREFIX + name],
+            EXAMPLE_VALUES[PREFIX + name],
         )
     check(
         "ca_bundle",
@@ -649,12 +649,12 @@ def check_config(config: dict[Any, Any], report: Report) -> None:
             report.add(
                 variable,
                 f"{said(name)} is not a class with a dictionary of traits.",
-                f"{variable}: {EXAMPLES[variable]}",
+                f"{variable}: {EXAMPLE_VALUES[variable]}",
             )
             continue
         for trait, value in traits.items():
             if not str(trait).isidentifier():
-                report.add(variable, f"{name} has no trait {said(trait)}.", f"{variable}: {EXAMPLES[variable]}")
+                report.add(variable, f"{name} has no trait {said(trait)}.", f"{variable}: {EXAMPLE_VALUES[variable]}")
             for place in dict.fromkeys(strange_values(value, f"{name}.{trait}")):
                 report.add(
                     variable,
@@ -672,10 +672,10 @@ def check_extra_config(text: str, report: Report) -> None:
             compile(text, variable, "exec")
     except SyntaxError as error:
         report.add(
-            variable, f"line {error.lineno or 1} is not Python: {error.msg}.", f"{variable}: {EXAMPLES[variable]}"
+            variable, f"line {error.lineno or 1} is not Python: {error.msg}.", f"{variable}: {EXAMPLE_VALUES[variable]}"
         )
     except (ValueError, RecursionError, MemoryError):
-        report.add(variable, "it is not Python that can be read.", f"{variable}: {EXAMPLES[variable]}")
+        report.add(variable, "it is not Python that can be read.", f"{variable}: {EXAMPLE_VALUES[variable]}")
 
 
 def misspelt(name: str, specs: Collection[str]) -> bool:
@@ -1116,7 +1116,7 @@ class ActionModule(ActionBase):
                 "homes": any(user.get("renamed_from") for user in good["users"] if isinstance(user, dict)), **lease,
             }  # fmt: skip
             answer: dict[str, Any] = self._execute_module(
-                module_name="jupyterhub_home_probe", module_args=arguments, task_vars=task_vars
+                module_name="jupyterhub.home.probe", module_args=arguments, task_vars=task_vars
             )
             return answer
 

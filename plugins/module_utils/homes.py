@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from ansible.module_utils.jupyterhub_home_engine import LABEL, EngineError, docker, folder
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import LABEL, EngineError, docker, folder
 
 HOME = "-home"  # what the name of a home volume ends in; no user's name is escaped so that it does
 

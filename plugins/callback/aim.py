@@ -15,7 +15,7 @@ from ansible.playbook.play import Play
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
-name: jupyterhub_home_aim
+name: aim
 type: aggregate
 short_description: Ends a run that is aimed at nothing
 description:
@@ -54,7 +54,7 @@ class CallbackModule(CallbackBase):
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "jupyterhub_home_aim"
+    CALLBACK_NAME = "jupyterhub.home.aim"
 
     play: Play
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from ansible.module_utils.jupyterhub_home_engine import LABEL, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import LABEL, docker
 
 # All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
 OWN_FOLDERS = ["hub", "images", "secrets", "watch"]

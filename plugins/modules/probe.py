@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import replace_file
-from ansible.module_utils.jupyterhub_home_belongings import (
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import (
     COMPOSE,
     OWN_FOLDERS,
     belongings,
@@ -25,7 +25,7 @@ from ansible.module_utils.jupyterhub_home_belongings import (
     owner_of,
     projects,
 )
-from ansible.module_utils.jupyterhub_home_engine import (
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     EngineError,
     attached,
     compose_labels,
@@ -36,12 +36,12 @@ from ansible.module_utils.jupyterhub_home_engine import (
     trial_names,
     unattached,
 )
-from ansible.module_utils.jupyterhub_home_homes import Homes
-from ansible.module_utils.jupyterhub_home_lease import release, take
-from ansible.module_utils.jupyterhub_home_record import Record, mark_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
+from ansible_collections.jupyterhub.home.plugins.module_utils.lease import release, take
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_probe
+module: probe
 short_description: Look at the machine that is to become a JupyterHub
 description:
   - Reads the system, the Docker engine, the port, the host folders, the free disk space and the addresses.
@@ -55,7 +55,7 @@ options:
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
-  run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See jupyterhub_home_lease.}
+  run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See module_utils/lease.py.}
   ended: {type: str, default: "", description: Identity of a run whose lease may be taken over.}
   release: {type: str, default: "", description: Gives back the lease of the run of this identity.}
 attributes:

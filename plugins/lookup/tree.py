@@ -10,7 +10,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
 DOCUMENTATION = r"""
-name: jupyterhub_home_tree
+name: tree
 short_description: A folder's text files as a dictionary
 description: Maps each file's path below the folder to its text. Hidden files and Python's caches are left out.
 options:
@@ -28,7 +28,7 @@ class LookupModule(LookupBase):
         for term in terms:
             root = Path(term)
             if not root.is_dir():
-                raise AnsibleLookupError(f"jupyterhub_home_tree: {root} is no folder")
+                raise AnsibleLookupError(f"jupyterhub.home.tree: {root} is no folder")
             trees.append(
                 {
                     str(path.relative_to(root)): path.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_engine import (
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     LABEL,
     EngineError,
     docker,
@@ -22,7 +22,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
 )
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_trial
+module: trial
 short_description: Fail if the hub could not start with these settings, or users' servers could not serve
 description:
   - Starts the hub's image beside the hub with the settings, and with these, one after another, servers of users, one

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_hub import HubError, patiently, request
+from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, patiently, request
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_health
+module: health
 short_description: Wait until a JupyterHub answers
 description:
   - Asks the health address again and again. Stops early when the hub's container keeps crashing.

@@ -6,9 +6,7 @@ import shlex
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
-# The file of module_utils/jupyterhub_home_lease.py.
-LEASE = "/run/jupyterhub-home.lease"
+from ansible_collections.jupyterhub.home.plugins.module_utils.lease import PATH
 
 
 class ActionModule(ActionBase):
@@ -20,5 +18,5 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         if run := self._task.args["run"]:
-            self._low_level_execute_command(f"grep -qF {shlex.quote(run)} {LEASE} && rm {LEASE}")
+            self._low_level_execute_command(f"grep -qF {shlex.quote(run)} {PATH} && rm {PATH}")
         return {**result, "changed": False, "msg": self._task.args["lines"], "_ansible_verbose_always": True}

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_engine import has_image
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_image
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_images
+module: images
 short_description: Build or pull the images that are missing
 description:
   - A tag carries a hash of its inputs, so an image that exists is the right one and nothing is built again.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_engine import (
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     LABEL,
     EngineError,
     attached,
@@ -26,7 +26,7 @@ from ansible.module_utils.jupyterhub_home_engine import (
 )
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_mend
+module: mend
 short_description: Mend a Compose project where Compose itself would stop or look away
 description:
   - The containers of a trial that a killed run left are removed.

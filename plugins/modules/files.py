@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_atomic import make_folder, present_text, replace_file
-from ansible.module_utils.jupyterhub_home_record import Record, mark, needed_folders, strays
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, needed_folders, strays
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_files
+module: files
 short_description: Make a folder hold exactly these files
 description:
   - One call writes what dozens of copy tasks would; a file is replaced by rename, so a reader or a kill
@@ -45,7 +45,7 @@ options:
   wish:
     type: str
     default: ""
-    description: A digest of everything above. It is noted when all is written, for jupyterhub_home_probe to give.
+    description: A digest of everything above. It is noted when all is written, for M(jupyterhub.home.probe) to give.
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_home_belongings import OWN_ENTRIES, UNITS, belongings, foreign_entries
-from ansible.module_utils.jupyterhub_home_engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import (
+    OWN_ENTRIES,
+    UNITS,
+    belongings,
+    foreign_entries,
+)
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
 DOCUMENTATION = r"""
-module: jupyterhub_home_uninstall
+module: uninstall
 short_description: Remove a hub and keep its data
 description:
   - Removes a project's unit, containers, network and images, and from its folder what the role wrote there.
