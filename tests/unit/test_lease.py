@@ -1,4 +1,4 @@
-"""The lease of a run: the target's side (module_utils/lease.py) and the controller's (action/validate.py)."""
+"""The lease of a run: the target's side (module_utils/lease.py) and the controller's (plugin_utils/run.py)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.action import validate
-from ansible_collections.jupyterhub.home.plugins.action.validate import Report
 from ansible_collections.jupyterhub.home.plugins.module_utils import lease
+from ansible_collections.jupyterhub.home.plugins.plugin_utils import run as controller
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
 
 KIM = {"id": "kim", "by": "kim@laptop"}
 LEE = {"id": "lee", "by": "lee@desk"}
@@ -96,15 +96,15 @@ def test_two_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
 
 def held(**changes: Any) -> dict[str, Any]:
     """This very run as the target would tell of it, with these things different."""
-    return {**validate.this_run(), "age": 5.0, **changes}
+    return {**controller.this_run(), "age": 5.0, **changes}
 
 
 def ended(**changes: Any) -> bool:
-    return validate.has_ended(held(**changes), validate.this_run())
+    return controller.has_ended(held(**changes), controller.this_run())
 
 
 def run_in_worker(results: Any) -> None:
-    results.put(validate.this_run())
+    results.put(controller.this_run())
 
 
 def test_a_run_is_the_process_above_its_workers() -> None:
@@ -114,18 +114,18 @@ def test_a_run_is_the_process_above_its_workers() -> None:
     worker.start()
     worker.join()
     run = results.get()
-    assert run == validate.this_run()
-    assert (run["pid"], run["started"]) == (os.getpid(), validate.process_start(os.getpid()))
+    assert run == controller.this_run()
+    assert (run["pid"], run["started"]) == (os.getpid(), controller.process_start(os.getpid()))
 
 
 def test_a_process_that_goes_on() -> None:
     assert not ended()
-    assert not ended(age=validate.LEASE + 1.0), "it may take as long as it will"
+    assert not ended(age=controller.LEASE + 1.0), "it may take as long as it will"
 
 
 def test_a_process_that_is_gone() -> None:
     process = subprocess.Popen(["sleep", "60"])
-    started = validate.process_start(process.pid)
+    started = controller.process_start(process.pid)
     assert not ended(pid=process.pid, started=started)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -140,7 +140,7 @@ def test_another_process_with_its_number() -> None:
 
 def test_another_users_process() -> None:
     """Which may not be sent a signal, unless one is root."""
-    assert not ended(pid=1, started=validate.process_start(1))
+    assert not ended(pid=1, started=controller.process_start(1))
 
 
 def test_a_controller_that_was_started_again() -> None:
@@ -150,19 +150,19 @@ def test_a_controller_that_was_started_again() -> None:
 @pytest.mark.parametrize("where", [{"machine": "another"}, {"numbers": "pid:[1]"}])
 def test_a_process_that_cannot_be_seen_from_here(where: dict[str, str]) -> None:
     assert not ended(pid=2**22 + 1, **where)
-    assert ended(age=validate.LEASE + 1.0, **where)
+    assert ended(age=controller.LEASE + 1.0, **where)
     assert ended(age=-1.0, **where), "from before the target was started again"
 
 
 def test_a_controller_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validate, "text_of", lambda path: "")
+    monkeypatch.setattr(controller, "text_of", lambda path: "")
     assert not ended()
     assert ended(pid=2**22 + 1)
 
 
 def test_what_a_run_that_waits_is_told() -> None:
     report = Report()
-    validate.report_run({"by": "kim@laptop", "pid": 1234, "age": 60.0, "path": "/run/x.lease"}, report)
+    controller.report_run({"by": "kim@laptop", "pid": 1234, "age": 60.0, "path": "/run/x.lease"}, report)
     since = time.strftime("%H:%M", time.localtime(time.time() - 60))
     assert f"by kim@laptop since {since} (process 1234), has not ended.\n     Do: wait" in report.text()
     assert "rm /run/x.lease on this machine" in report.text()

@@ -11,8 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.jupyterhub.home.plugins.action import validate
-from ansible_collections.jupyterhub.home.plugins.action.validate import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import misspelt
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.run import runs
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import (
+    check_removals,
+    check_renamed,
+    check_user_name,
+)
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import WORK_FOLDER, size_in_bytes
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
 from conftest import ROLE
 
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
@@ -23,7 +33,7 @@ GIB = 2**30
 def checked(**variables: Any) -> tuple[dict[str, Any], str]:
     """What check_variables gives for the defaults with these in place of them, and what it reports."""
     report = Report()
-    good = validate.check_variables(
+    good = check_variables(
         {f"{PREFIX}users": USERS, **{PREFIX + key: value for key, value in variables.items()}}, SPECS, report
     )
     return good, "\n".join(report.mistakes)
@@ -102,10 +112,10 @@ def test_the_suggested_user_names_can_be_used() -> None:
         ".",
     ]:
         report = Report()
-        validate.check_user_name("", name, report)
+        check_user_name("", name, report)
         for mistake in report.mistakes:
             again = Report()
-            validate.check_user_name("", mistake.rpartition("name: ")[2], again)
+            check_user_name("", mistake.rpartition("name: ")[2], again)
             assert again.mistakes == [], mistake
 
 
@@ -128,14 +138,14 @@ def test_the_suggested_memory_can_be_used(text: str) -> None:
     [("0", 0), ("512M", 512 * 2**20), ("1.5G", 3 * 2**29), ("2T", 2**41), ("1K", 1024), ("7", 7)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert validate.size_in_bytes(text) == size
+    assert size_in_bytes(text) == size
 
 
 @pytest.mark.parametrize(
     "text", ["", "G", "1g", "1GB", "-1G", "1 G", ".5G", "1.G", "1e3", "9" * 400, "inf", "nan", "1G\n"]
 )
 def test_no_sizes(text: str) -> None:
-    assert validate.size_in_bytes(text) is None
+    assert size_in_bytes(text) is None
 
 
 @pytest.mark.parametrize(
@@ -326,12 +336,12 @@ def test_names_that_are_nearly_right() -> None:
         f"{PREFIX}package": "hub_packages", f"{PREFIX}admin": "admin_access", "jupyterhub_hom_port": "port",
     }.items():  # fmt: skip
         report = Report()
-        assert validate.misspelt(wrong, known)
-        validate.check_variables({f"{PREFIX}users": USERS, wrong: "hunter2"}, SPECS, report)
+        assert misspelt(wrong, known)
+        check_variables({f"{PREFIX}users": USERS, wrong: "hunter2"}, SPECS, report)
         (mistake,) = report.mistakes
         assert mistake == f"{wrong}: there is no such variable.\n     Write: {PREFIX}{write}: ..."
     for other in ["jupyterhub_port", "jupyter_home", f"__{PREFIX}checked", "ansible_user", *known]:
-        assert not validate.misspelt(other, known)
+        assert not misspelt(other, known)
 
 
 def expanded(*mounts: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
@@ -393,7 +403,7 @@ def looked_at(machine: dict[str, Any], **variables: Any) -> str:
     good, said = checked(**variables)
     assert said == ""
     report = Report()
-    validate.check_machine(good, {**MACHINE, **machine}, report)
+    check_machine(good, {**MACHINE, **machine}, report)
     return "\n".join(report.mistakes)
 
 
@@ -484,9 +494,9 @@ def test_who_asks_for_space(
         "free_disk": 0,
     }
     builds = [{"tag": "hub:1"}, {"tag": "user:1"}]
-    assert validate.writes_much(good, machine, builds, tags) is writes
+    assert writes_much(good, machine, builds, tags) is writes
     report = Report()
-    validate.check_machine(good, machine, report, writes=writes)
+    check_machine(good, machine, report, writes=writes)
     assert report.about("free_disk_min") is writes
 
 
@@ -497,8 +507,8 @@ def test_the_default_bundle_may_be_missing() -> None:
 def test_what_is_wrong_by_itself_is_not_held_against_the_machine() -> None:
     report = Report()
     wrong = {f"{PREFIX}users": USERS, f"{PREFIX}port": 0, f"{PREFIX}free_disk_min": "x"}
-    good = validate.check_variables(wrong, SPECS, report)
-    validate.check_machine(good, {**MACHINE, "port": "Address already in use", "free_disk": 0}, report)
+    good = check_variables(wrong, SPECS, report)
+    check_machine(good, {**MACHINE, "port": "Address already in use", "free_disk": 0}, report)
     assert len(report.mistakes) == 2
 
 
@@ -524,19 +534,16 @@ def test_the_port_offered_instead_is_one_that_browsers_open() -> None:
     assert "Write: jupyterhub_home_port: 6001, or stop" in said
 
 
-WORK = validate.WORK_FOLDER
-
-
 @pytest.mark.parametrize(
     ("target", "uid", "gid", "mode", "fine"),
     [
-        (WORK, 1000, 1000, 0o755, True),
-        (WORK, 1234, 1234, 0o755, True),  # the server runs as that owner
-        (WORK, 1234, 1234, 0o555, False),
-        (WORK, 0, 0, 0o755, False),
-        (WORK, 0, 50, 0o775, True),
-        (WORK, 0, 0, 0o775, False),  # root's group is not taken on either
-        (WORK, 0, 0, 0o777, True),
+        (WORK_FOLDER, 1000, 1000, 0o755, True),
+        (WORK_FOLDER, 1234, 1234, 0o755, True),  # the server runs as that owner
+        (WORK_FOLDER, 1234, 1234, 0o555, False),
+        (WORK_FOLDER, 0, 0, 0o755, False),
+        (WORK_FOLDER, 0, 50, 0o775, True),
+        (WORK_FOLDER, 0, 0, 0o775, False),  # root's group is not taken on either
+        (WORK_FOLDER, 0, 0, 0o777, True),
         ("/data", 1000, 0, 0o700, True),
         ("/data", 1234, 1234, 0o755, False),
         ("/data", 1234, 1234, 0o775, True),
@@ -557,8 +564,8 @@ def removed(there: list[str], *users: dict[str, Any], new_vault: bool = False, *
     good, said = checked(users=[{"name": "kim", **PW}, *users], **variables)
     assert said == ""
     report = Report()
-    validate.check_removals(good, there, new_vault, report)
-    validate.check_renamed(good, there, ["zoe"], report)
+    check_removals(good, there, new_vault, report)
+    check_renamed(good, there, ["zoe"], report)
     return "\n".join(report.mistakes)
 
 
@@ -618,12 +625,12 @@ def test_former_names(user: dict[str, Any], write: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "skipped", "runs"),
+    ("wanted", "skipped", "asked"),
     [(["all"], [], True), (["users"], [], True), (["hub", "users"], [], True), (["tagged"], [], True),
      (["hub"], [], False), (["always"], [], True), (["all"], ["users"], False), (["users"], ["hub"], True)],
 )  # fmt: skip
-def test_the_tags_of_a_run(wanted: list[str], skipped: list[str], runs: bool) -> None:
-    assert validate.runs("users", {"ansible_run_tags": wanted, "ansible_skip_tags": skipped}) is runs
+def test_the_tags_of_a_run(wanted: list[str], skipped: list[str], asked: bool) -> None:
+    assert runs("users", {"ansible_run_tags": wanted, "ansible_skip_tags": skipped}) is asked
 
 
 def test_nobody_is_told_to_give_a_system_folder_away() -> None:
@@ -671,7 +678,7 @@ def test_what_cannot_be_uninstalled(machine: dict[str, Any], parts: list[str]) -
     if found["belongings"] is None:
         del found["belongings"]
     report = Report()
-    validate.check_uninstall({"project": "home", "directory": "/opt/hub"}, found, report)
+    check_uninstall({"project": "home", "directory": "/opt/hub"}, found, report)
     said = "\n".join(report.mistakes)
     assert len(report.mistakes) == bool(parts) and [part for part in parts if part not in said] == [], said
 

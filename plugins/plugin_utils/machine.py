@@ -1,0 +1,135 @@
+"""The machine: whether what was found on it goes with the variables."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import SYSTEM_FOLDERS, writable
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import good_port
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, said, size_in_bytes
+
+SUPPORTED = {("debian", "12"), ("debian", "13")}
+
+
+def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether the address and port can be had."""
+    port, address = good["port"], good["bind_address"]
+    if machine["port"] in ("", "ours") or report.about("port", "bind_address"):
+        return
+    if machine["port"] == os.strerror(errno.EADDRNOTAVAIL):
+        report.add(
+            f"{PREFIX}bind_address", f"{address!r} is not an address of this machine.",
+            f"{PREFIX}bind_address: {next(iter(machine['addresses']), '0.0.0.0')}, or 0.0.0.0 for all of them",
+        )  # fmt: skip
+    else:
+        other = good_port(port + 1)
+        report.add(
+            f"{PREFIX}port", f"{address}:{port} cannot be used: {machine['port']}.",
+            f"{PREFIX}port: {other}, or stop what holds it (ss -ltnp 'sport = :{port}')",
+        )  # fmt: skip
+
+
+def check_size_of_machine(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether a server may be given more than there is."""
+    memory = size_in_bytes(good["memory_limit"]) or 0
+    # Part of what is built in is the kernel's own, so 32G on a machine of that size is not too much.
+    if memory > machine["memory"] * 1.1:
+        half = machine["memory"] // 2
+        write = f"{half // 2**30}G" if half >= 2**30 else f"{max(half // 2**20, 256)}M"
+        report.add(
+            f"{PREFIX}memory_limit", f"{good['memory_limit']!r} is more than this machine has, swap included "
+            f"({machine['memory'] / 2**30:.1f}G).", f'{PREFIX}memory_limit: {write}, or "" for no limit',
+        )  # fmt: skip
+    if good["cpu_limit"] > machine["processors"]:
+        report.add(
+            f"{PREFIX}cpu_limit", f"{good['cpu_limit']} is more than this machine has processors "
+            f"({machine['processors']}).", f"{PREFIX}cpu_limit: {machine['processors']}, or 0 for no limit",
+        )  # fmt: skip
+
+
+def check_limits(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether the kernel enforces the limits that servers are to have."""
+    boot = (
+        "for none, or have it: add cgroup_enable=memory to the kernel's parameters (on a Raspberry Pi the one line of "
+        "/boot/firmware/cmdline.txt, elsewhere GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub) and reboot"
+    )
+    for name, controller, none, more in (
+        ("memory_limit", "memory", '""', f" {boot}"),
+        ("cpu_limit", "cpu", "0", ""),
+        ("pids_limit", "pids", "0", ""),
+    ):
+        if good[name] and controller not in machine["docker"]["limits"]:
+            report.add(
+                f"{PREFIX}{name}",
+                f"it is {said(good[name])}, which the kernel of this machine does not enforce.",
+                f"{PREFIX}{name}: {none}{more}",
+            )
+
+
+def writes_much(good: dict[str, Any], machine: dict[str, Any], builds: list[dict[str, Any]], tags: set[str]) -> bool:
+    """Whether a run of these tags is to install Docker, or build or pull an image: nothing else writes gigabytes."""
+    wanted = {build["tag"] for build in builds} | ({good["user_image"]} - {""})
+    missing = not wanted <= set(machine["images"])
+    return bool(missing and tags & {"images", "hub"}) or bool(not machine["docker"]["installed"] and tags)
+
+
+def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report, *, writes: bool = True) -> None:
+    """Check what was found on the target against the variables; sizes in bytes. writes: the run is to write much."""
+    system = machine["system"]
+    if (system.get("id"), system.get("version_id")) not in SUPPORTED:
+        report.add(
+            "This machine",
+            f"it runs {system.get('pretty_name', 'an unknown system')}; supported are Debian 12 and 13.",
+            "another host in inventory/home",
+        )
+    if not machine["root"]:
+        report.add("This machine", "the tasks do not run as root.", "become: true, as site.yml does")
+    check_port(good, machine, report)
+    if machine["directory"]:
+        report.add(
+            f"{PREFIX}directory",
+            f"{good['directory']} {machine['directory']}.",
+            f"{PREFIX}directory: /opt/jupyterhub-home, or another folder that is empty or not there yet",
+        )
+    wanted = size_in_bytes(good["free_disk_min"]) or 0
+    if writes and machine["free_disk"] < wanted and not report.about("free_disk_min"):
+        free = machine["free_disk"] / 2**30
+        report.add(
+            f"{PREFIX}free_disk_min",
+            f"only {free:.1f}G are free for images and volumes, not {good['free_disk_min']}. "
+            f"Looked for in {machine['disk']}.",
+            f"{PREFIX}free_disk_min: {int(machine['free_disk'] * 0.9 / 2**20)}M, or make room (docker image prune)",
+        )  # fmt: skip
+    check_size_of_machine(good, machine, report)
+    bundle = good["ca_bundle"]
+    if bundle and bundle != "/etc/ssl/certs/ca-certificates.crt" and not machine["ca_bundle"]:
+        report.add(f"{PREFIX}ca_bundle", f"{bundle} is no file on this machine.", f'{PREFIX}ca_bundle: ""')
+    docker = machine["docker"]
+    if not docker["installed"] and good["docker_source"] == "none":
+        report.add(
+            f"{PREFIX}docker_source",
+            "it is 'none', but this machine has no Docker.",
+            f"{PREFIX}docker_source: distribution",
+        )
+    check_limits(good, machine, report)
+    for mount in good["mounts"]:
+        # The module expands a path with $ or ~ in it, and answers under another name.
+        folder = machine["folders"].get(mount["source"], {"exists": False})
+        system = SYSTEM_FOLDERS.fullmatch(mount["source"])  # somebody else's, to be left to them
+        if not folder["exists"]:
+            report.add(
+                f"{PREFIX}mounts",
+                f"{mount['source']} is no folder on this machine.",
+                f"the path of a folder, or mkdir {mount['source']}",
+            )
+        elif not mount["read_only"] and not writable(mount, folder):
+            report.add(
+                f"{PREFIX}mounts",
+                f"{mount['source']} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; "
+                "a server could not write there.",
+                "read_only: true, or "
+                + ("a folder for it, such as /srv/shared" if system else f"chown {JOVYAN} {mount['source']}"),
+            )

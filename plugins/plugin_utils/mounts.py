@@ -1,0 +1,104 @@
+"""The mounts: host folders that servers see, and whether a server can use them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection
+from typing import Any
+
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, WORK_FOLDER, check_keys, said
+
+SYSTEM_FOLDERS = re.compile(r"/|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|usr|var)(/.*)?|/home(/[^/]+)?")
+# A mount there would hide what the server needs.
+IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
+
+
+def plain_path(path: str) -> bool:
+    """Whether a path is absolute, has no '..' and the like, and no sign that Docker's mounts take for their own."""
+    return (
+        path.startswith("/")
+        and not path.startswith("//")
+        and posixpath.normpath(path) == path
+        and path.isprintable()
+        and ":" not in path
+    )
+
+
+def check_mount(where: str, mount: dict[str, Any], names: Collection[str] | None, report: Report) -> None:
+    """Paths and users of one entry; names: the users that there are, None when that is not known."""
+    for key, example in (("source", "/home/alice"), ("target", WORK_FOLDER)):
+        path = mount.get(key)
+        if path is None:
+            continue
+        if not plain_path(path):
+            better = posixpath.normpath("/" + path.lstrip("/")).replace(":", "")
+            write = better if path.startswith("/") and plain_path(better) and better != "/" else example
+            report.add(where, f"{key} {said(path)} is not a plain absolute path.", f"{key}: {write}")
+        elif re.search(r"[{}]", path.replace("{username}", "") if key == "source" else path):
+            report.add(
+                where,
+                f"{key} {said(path)} has braces; only {{username}} in source is filled in.",
+                f"{key}: {'/home/{username}' if key == 'source' else WORK_FOLDER}",
+            )
+    if IMAGE_FOLDERS.fullmatch(mount.get("target") or "") or mount.get("target") == "/":
+        report.add(where, f"target {mount['target']!r} would hide the image's own files.", f"target: {WORK_FOLDER}")
+    for name in mount.get("users") or []:
+        if names is not None and name not in names:
+            like = nearest(name, names)
+            report.add(where, f"user {said(name)} is not in {PREFIX}users.", f"users: [{like or 'alice'}]")
+    if "{username}" in mount.get("source", "") and mount.get("users") is None and names is not None and not names:
+        report.add(where, f"source has {{username}}, but {PREFIX}users is empty.", "users: [alice]")
+
+
+def expand_mounts(
+    mounts: list[dict[str, Any]], options: dict[str, Any], names: list[str], known: bool, report: Report
+) -> list[dict[str, Any]]:
+    """One entry {source, target, read_only, users (None: everyone)} a host folder, `{username}` filled in.
+
+    names: the users; known: there can be no others.
+    """
+    found: list[dict[str, Any]] = []
+    for number, raw in enumerate(mounts, 1):
+        where = f"{PREFIX}mounts, entry {number}"
+        before = len(report.mistakes)
+        mount = check_keys(where, raw, options, report)
+        check_mount(where, mount, names if known else None, report)
+        if len(report.mistakes) > before:
+            continue
+        users = mount.get("users")
+        plain = {"target": mount["target"], "read_only": mount.get("read_only", False)}
+        if "{username}" in mount["source"]:
+            for name in names if users is None else users:
+                found.append({**plain, "source": mount["source"].replace("{username}", name), "users": [name]})
+        else:
+            found.append({**plain, "source": mount["source"], "users": users})
+    taken: dict[tuple[str, str], str] = {}
+    clashes = set()
+    for mount in found:
+        for name in names if mount["users"] is None else mount["users"]:
+            other = taken.setdefault((name, mount["target"]), mount["source"])
+            clash = (other, mount["source"], mount["target"])
+            if other != mount["source"] and clash not in clashes:
+                clashes.add(clash)
+                report.add(
+                    f"{PREFIX}mounts",
+                    f"{other} and {mount['source']} both go to {mount['target']} of user {name}.",
+                    "a target of its own for each",
+                )
+    return found
+
+
+def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
+    """Whether a server can write to a folder.
+
+    A server whose work folder is mounted runs as that folder's owner; otherwise it runs as user 1000 and has the
+    folder's group. Root's identity is never taken on.
+    """
+    if mount["target"] == WORK_FOLDER and folder["uid"] != 0:
+        return bool(folder["mode"] & 0o200)
+    own = folder["uid"] == JOVYAN and folder["mode"] & 0o200
+    group = folder["gid"] != 0 and folder["mode"] & 0o020
+    return bool(own or group or folder["mode"] & 0o002)
