@@ -45,12 +45,12 @@ jupyterhub_home_users:
 
 def first_admin() -> str:
     """The invoking user's name, the one behind sudo included; 'admin' for root or a name that the role refuses."""
-    from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
+    from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Place, Report
     from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import check_user_name
 
     name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     report = Report()
-    check_user_name("", name, report)
+    check_user_name(Place(""), name, report)
     return "admin" if report.mistakes else name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import SYSTEM_FOLDERS, writable
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import good_port
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, said, size_in_bytes
 
 SUPPORTED = {("debian", "12"), ("debian", "13")}
@@ -81,12 +81,12 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     system = machine["system"]
     if (system.get("id"), system.get("version_id")) not in SUPPORTED:
         report.add(
-            "This machine",
+            THIS_MACHINE,
             f"it runs {system.get('pretty_name', 'an unknown system')}; supported are Debian 12 and 13.",
             "another host in inventory/home",
         )
     if not machine["root"]:
-        report.add("This machine", "the tasks do not run as root.", "become: true, as site.yml does")
+        report.add(THIS_MACHINE, "the tasks do not run as root.", "become: true, as site.yml does")
     check_port(good, machine, report)
     if machine["directory"]:
         report.add(

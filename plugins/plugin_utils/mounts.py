@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, WORK_FOLDER, check_keys, said
 
 SYSTEM_FOLDERS = re.compile(r"/|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|usr|var)(/.*)?|/home(/[^/]+)?")
@@ -27,7 +27,7 @@ def plain_path(path: str) -> bool:
     )
 
 
-def check_mount(where: str, mount: dict[str, Any], names: Collection[str] | None, report: Report) -> None:
+def check_mount(where: Place, mount: dict[str, Any], names: Collection[str] | None, report: Report) -> None:
     """Paths and users of one entry; names: the users that there are, None when that is not known."""
     for key, example in (("source", "/home/alice"), ("target", WORK_FOLDER)):
         path = mount.get(key)
@@ -62,7 +62,7 @@ def expand_mounts(
     """
     found: list[dict[str, Any]] = []
     for number, raw in enumerate(mounts, 1):
-        where = f"{PREFIX}mounts, entry {number}"
+        where = Place(f"{PREFIX}mounts").within(f"entry {number}")
         before = len(report.mistakes)
         mount = check_keys(where, raw, options, report)
         check_mount(where, mount, names if known else None, report)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import THIS_MACHINE, Report
 
 # Seconds for which a run counts whose controller is another one: whether it has ended cannot be seen from here.
 LEASE = 1800
@@ -70,7 +70,7 @@ def report_run(run: dict[str, Any], report: Report) -> None:
     """Say that another run is under way."""
     since = time.strftime("%H:%M", time.localtime(time.time() - run["age"]))
     report.add(
-        "This machine",
+        THIS_MACHINE,
         f"another run on it, by {run['by']} since {since} (process {run['pid']}), has not ended.",
         f"wait until it has. If it is surely gone: rm {run['path']} on this machine",
         label="Do",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said
 
 
@@ -12,11 +12,11 @@ def check_uninstall(good: dict[str, Any], machine: dict[str, Any], report: Repor
     """Whether what is to be removed is there, and is no other project's."""
     project, directory = good["project"], good["directory"]
     if not machine["root"]:
-        report.add("This machine", "the tasks do not run as root.", "become: true, as playbooks/uninstall.yml does")
+        report.add(THIS_MACHINE, "the tasks do not run as root.", "become: true, as playbooks/uninstall.yml does")
         return
     if "belongings" not in machine:
         report.add(
-            "This machine",
+            THIS_MACHINE,
             "the Docker engine does not answer (docker info), so that nobody can tell what is to be removed.",
             "systemctl start docker, or look at journalctl -u docker",
             label="Do",

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report, some
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report, some
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, check_keys, said
 
 # What a name must be for shadow(5), a Docker name and a volume at once; 32 is the limit of useradd(8).
@@ -37,7 +37,7 @@ def plain_user_name(name: str) -> bool:
     return bool(USER_NAME.fullmatch(name)) and ".." not in name and not name.endswith(".")
 
 
-def check_user_name(where: str, name: str, report: Report) -> None:
+def check_user_name(where: Place, name: str, report: Report) -> None:
     """A name must be one that PAM, Docker and a volume can all carry."""
     folded = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
     hint = f"name: {folded if plain_user_name(folded) and folded not in RESERVED else 'alice'}"
@@ -60,7 +60,7 @@ def in_curly_quotes(text: str) -> bool:
     return text[0] in CURLY or text[-1] in CURLY or single
 
 
-def check_secrets(where: str, raw: dict[str, Any], user: dict[str, Any], pam: bool, report: Report) -> None:
+def check_secrets(where: Place, raw: dict[str, Any], user: dict[str, Any], pam: bool, report: Report) -> None:
     """A user's password or hash: one of them, and well formed. raw: all keys; user: those of the right type."""
     if pam and "password" not in raw and "password_hash" not in raw:
         report.add(
@@ -129,7 +129,7 @@ def check_users(
         )
     for number, raw in enumerate(users, 1):
         named = raw.get("name") if isinstance(raw.get("name"), str) else None
-        where = f"{variable}, user {shown_user(raw, number)}"
+        where = Place(variable).within(f"user {shown_user(raw, number)}")
         user = check_keys(where, raw, options, report)
         if named is not None:
             check_user_name(where, named, report)
@@ -156,7 +156,7 @@ def check_leaving(users: list[dict[str, Any]], delete_homes: list[str], report: 
         if not isinstance(old, str) or not present(user):
             continue
         heir = shown_user(user, number)
-        where = f"{PREFIX}users, user {heir}"
+        where = Place(f"{PREFIX}users").within(f"user {heir}")
         if old in declared:
             report.add(where, f"renamed_from is {said(old)}, who is in the list.", "take one of the two away")
         elif old in heirs:
@@ -218,7 +218,7 @@ def check_renamed(good: dict[str, Any], there: list[str], homes: list[str], repo
         if old and old not in known and new not in known:
             like = nearest(old, sorted(known - declared))
             report.add(
-                f"{PREFIX}users, user {new}",
+                Place(f"{PREFIX}users").within(f"user {new}"),
                 f"renamed_from is {said(old)}, a name that nobody has or had on this hub.",
                 f"renamed_from: {like}" if like else f"{{name: {new}, ...}} without renamed_from",
             )

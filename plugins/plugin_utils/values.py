@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report
 
 WORK_FOLDER = "/home/jovyan/work"
 JOVYAN = 1000
@@ -117,11 +117,11 @@ def convert(name: str, value: Any, spec: dict[str, Any], report: Report) -> Any:
         report.add(name, f"it is {said(value)}, none of {', '.join(spec['choices'])}.", example)
         return None
     if wanted == "list":
-        value = check_items(name, value, spec, example, report)
+        value = check_items(Place(name), value, spec, example, report)
     return value
 
 
-def check_items(where: str, items: list[Any], spec: dict[str, Any], write: str, report: Report) -> list[Any]:
+def check_items(where: Place, items: list[Any], spec: dict[str, Any], write: str, report: Report) -> list[Any]:
     """The items of a list that are of its elements' type; the others are reported, secrets without their value."""
     wanted = spec.get("elements", "str")
     good = []
@@ -134,7 +134,7 @@ def check_items(where: str, items: list[Any], spec: dict[str, Any], write: str, 
     return good
 
 
-def check_keys(where: str, item: dict[str, Any], options: dict[str, Any], report: Report) -> dict[str, Any]:
+def check_keys(where: Place, item: dict[str, Any], options: dict[str, Any], report: Report) -> dict[str, Any]:
     """The item's well-typed keys; unknown, missing and ill-typed ones are reported, secrets without their value."""
     good = {}
     secrets = any(option.get("no_log") for option in options.values())
@@ -163,7 +163,7 @@ def check_keys(where: str, item: dict[str, Any], options: dict[str, Any], report
         elif value not in options[key].get("choices", [value]):
             report.add(where, f"{key} is {said(value)}, none of {', '.join(options[key]['choices'])}.", write)
         elif wanted == "list":
-            good[key] = check_items(f"{where}, {key}", value, options[key], write, report)
+            good[key] = check_items(where.within(key), value, options[key], write, report)
         else:
             good[key] = value
     for key, option in options.items():

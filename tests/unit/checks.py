@@ -16,13 +16,18 @@ PW = {"password": "hunter2"}
 GIB = 2**30
 
 
+def told(report: Report) -> str:
+    """The mistakes as their owner reads them."""
+    return "\n".join(mistake.text() for mistake in report.mistakes)
+
+
 def checked(**variables: Any) -> tuple[dict[str, Any], str]:
     """What check_variables gives for the defaults with these in place of them, and what it reports."""
     report = Report()
     good = check_variables(
         {f"{PREFIX}users": USERS, **{PREFIX + key: value for key, value in variables.items()}}, SPECS, report
     )
-    return good, "\n".join(report.mistakes)
+    return good, told(report)
 
 
 DOCKER = {"installed": True, "limits": ["cpu", "memory", "pids"]}
@@ -48,4 +53,4 @@ def looked_at(machine: dict[str, Any], **variables: Any) -> str:
     assert said == ""
     report = Report()
     check_machine(good, {**MACHINE, **machine}, report)
-    return "\n".join(report.mistakes)
+    return told(report)

@@ -18,6 +18,6 @@ def test_names_that_are_nearly_right() -> None:
         assert misspelt(wrong, known)
         check_variables({f"{PREFIX}users": USERS, wrong: "hunter2"}, SPECS, report)
         (mistake,) = report.mistakes
-        assert mistake == f"{wrong}: there is no such variable.\n     Write: {PREFIX}{write}: ..."
+        assert mistake.text() == f"{wrong}: there is no such variable.\n     Write: {PREFIX}{write}: ..."
     for other in ["jupyterhub_port", "jupyter_home", f"__{PREFIX}checked", "ansible_user", *known]:
         assert not misspelt(other, known)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
+from checks import told
 
 PRESENT = {"containers": ["home-hub"], "networks": [], "images": [], "volumes": [], "folders": ["/opt/hub"]}
 EMPTY: dict[str, list[str]] = {kind: [] for kind in PRESENT}
@@ -42,5 +43,5 @@ def test_what_cannot_be_uninstalled(machine: dict[str, Any], parts: list[str]) -
         del found["belongings"]
     report = Report()
     check_uninstall({"project": "home", "directory": "/opt/hub"}, found, report)
-    said = "\n".join(report.mistakes)
+    said = told(report)
     assert len(report.mistakes) == bool(parts) and [part for part in parts if part not in said] == [], said

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import (
     check_removals,
     check_renamed,
     check_user_name,
 )
-from checks import PW, USERS, checked
+from checks import PW, USERS, checked, told
 
 
 def test_the_suggested_user_names_can_be_used() -> None:
@@ -31,10 +31,10 @@ def test_the_suggested_user_names_can_be_used() -> None:
         ".",
     ]:
         report = Report()
-        check_user_name("", name, report)
+        check_user_name(Place(""), name, report)
         for mistake in report.mistakes:
             again = Report()
-            check_user_name("", mistake.rpartition("name: ")[2], again)
+            check_user_name(Place(""), mistake.write.removeprefix("name: "), again)
             assert again.mistakes == [], mistake
 
 
@@ -150,7 +150,7 @@ def removed(there: list[str], *users: dict[str, Any], new_vault: bool = False, *
     report = Report()
     check_removals(good, there, new_vault, report)
     check_renamed(good, there, ["zoe"], report)
-    return "\n".join(report.mistakes)
+    return told(report)
 
 
 MANY = [f"user{number:02}" for number in range(30)]
