@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -195,20 +196,24 @@ def client_version() -> str:
     return (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0]
 
 
-def port_holder(project: str, address: str, port: int) -> str:
-    """'' when the port is free, 'ours' when the project's proxy publishes it, else the error's text."""
+def port_holder(project: str, address: str, port: int) -> dict[str, str]:
+    """state: 'free', 'ours' when the project's proxy publishes it, else the error's name, such as EADDRINUSE.
+
+    error: the system's words for that error.
+    """
     own = f"label=com.docker.compose.project={project}"
     published = output("docker", "ps", "--filter", own, "--format", "{{.Ports}}")
     if re.search(rf":{port}->", published or ""):
-        return "ours"
+        return {"state": "ours", "error": ""}
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            return error.strerror or str(error)
-    return ""
+            name = errno.errorcode.get(error.errno or 0, "unknown")
+            return {"state": name, "error": error.strerror or str(error)}
+    return {"state": "free", "error": ""}
 
 
 def images() -> dict[str, str]:

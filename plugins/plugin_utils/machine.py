@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import SYSTEM_FOLDERS, writable
@@ -16,10 +14,10 @@ SUPPORTED = {("debian", "12"), ("debian", "13")}
 
 def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Whether the address and port can be had."""
-    port, address = good["port"], good["bind_address"]
-    if machine["port"] in ("", "ours") or report.about("port", "bind_address"):
+    port, address, found = good["port"], good["bind_address"], machine["port"]
+    if found["state"] in ("free", "ours") or report.about("port", "bind_address"):
         return
-    if machine["port"] == os.strerror(errno.EADDRNOTAVAIL):
+    if found["state"] == "EADDRNOTAVAIL":
         report.add(
             f"{PREFIX}bind_address", f"{address!r} is not an address of this machine.",
             f"{PREFIX}bind_address: {next(iter(machine['addresses']), '0.0.0.0')}, or 0.0.0.0 for all of them",
@@ -27,7 +25,7 @@ def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) ->
     else:
         other = good_port(port + 1)
         report.add(
-            f"{PREFIX}port", f"{address}:{port} cannot be used: {machine['port']}.",
+            f"{PREFIX}port", f"{address}:{port} cannot be used: {found['error']}.",
             f"{PREFIX}port: {other}, or stop what holds it (ss -ltnp 'sport = :{port}')",
         )  # fmt: skip
 

@@ -30,11 +30,12 @@ def checked(**variables: Any) -> tuple[dict[str, Any], str]:
     return good, told(report)
 
 
+IN_USE = {"state": "EADDRINUSE", "error": "Address already in use"}
 DOCKER = {"installed": True, "limits": ["cpu", "memory", "pids"]}
 MACHINE = {
     "system": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
     "root": True,
-    "port": "",
+    "port": {"state": "free", "error": ""},
     "directory": "",
     "disk": "/var/lib/docker",
     "memory": 24 * GIB,

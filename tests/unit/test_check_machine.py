@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
-from checks import DOCKER, GIB, MACHINE, SPECS, USERS, checked, looked_at
+from checks import DOCKER, GIB, IN_USE, MACHINE, SPECS, USERS, checked, looked_at
 
 
 def test_a_fine_machine() -> None:
     assert looked_at({}) == ""
-    assert looked_at({"port": "ours"}) == ""
+    assert looked_at({"port": {"state": "ours", "error": ""}}) == ""
     assert looked_at({"docker": {**DOCKER, "installed": False}}) == ""
 
 
@@ -37,10 +36,10 @@ def test_an_unsupported_system(system: dict[str, str], name: str) -> None:
     ("machine", "variables", "part"),
     [
         ({"root": False}, {}, "This machine: the tasks do not run as root."),
-        ({"port": "Address already in use"}, {}, "port: 0.0.0.0:8000 cannot be used: Address already in use."),
-        ({"port": "Address already in use"}, {"port": 65535}, "Write: jupyterhub_home_port: 8000, or stop"),
+        ({"port": IN_USE}, {}, "port: 0.0.0.0:8000 cannot be used: Address already in use."),
+        ({"port": IN_USE}, {"port": 65535}, "Write: jupyterhub_home_port: 8000, or stop"),
         (
-            {"port": os.strerror(99)},
+            {"port": {"state": "EADDRNOTAVAIL", "error": "in the target's own words"}},
             {"bind_address": "192.0.2.9"},
             "Write: jupyterhub_home_bind_address: 192.0.2.20, or",
         ),
@@ -113,7 +112,7 @@ def test_what_is_wrong_by_itself_is_not_held_against_the_machine() -> None:
     report = Report()
     wrong = {f"{PREFIX}users": USERS, f"{PREFIX}port": 0, f"{PREFIX}free_disk_min": "x"}
     good = check_variables(wrong, SPECS, report)
-    check_machine(good, {**MACHINE, "port": "Address already in use", "free_disk": 0}, report)
+    check_machine(good, {**MACHINE, "port": IN_USE, "free_disk": 0}, report)
     assert len(report.mistakes) == 2
 
 
@@ -135,5 +134,5 @@ def test_more_than_the_machine_has(variable: str, value: Any, said: str) -> None
 
 
 def test_the_port_offered_instead_is_one_that_browsers_open() -> None:
-    said = looked_at({"port": "Address already in use"}, port=5999)
+    said = looked_at({"port": IN_USE}, port=5999)
     assert "Write: jupyterhub_home_port: 6001, or stop" in said

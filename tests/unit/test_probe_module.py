@@ -228,28 +228,32 @@ def free_port() -> int:
         return port
 
 
+IN_USE = {"state": "EADDRINUSE", "error": "Address already in use"}
+
+
 def test_a_free_port() -> None:
-    assert probe.port_holder("home", "127.0.0.1", free_port()) == ""
+    assert probe.port_holder("home", "127.0.0.1", free_port()) == {"state": "free", "error": ""}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
 def test_a_port_of_somebody_else(held: int, address: str) -> None:
-    assert probe.port_holder("home", address, held) == "Address already in use"
+    assert probe.port_holder("home", address, held) == IN_USE
 
 
 def test_an_address_of_another_machine() -> None:
-    assert probe.port_holder("home", "203.0.113.7", free_port()) == "Cannot assign requested address"
+    found = probe.port_holder("home", "203.0.113.7", free_port())
+    assert found == {"state": "EADDRNOTAVAIL", "error": "Cannot assign requested address"}
 
 
 def test_a_port_of_our_own(held: int, program: Program) -> None:
     calls = docker(program, DOCKER_13, more=f"ps) echo '8001/tcp, 0.0.0.0:{held}->8000/tcp, :::{held}->8000/tcp' ;;")
-    assert probe.port_holder("home", "127.0.0.1", held) == "ours"
+    assert probe.port_holder("home", "127.0.0.1", held)["state"] == "ours"
     assert "label=com.docker.compose.project=home" in calls.read_text()
 
 
 def test_a_port_that_only_looks_like_ours(held: int, program: Program) -> None:
     docker(program, DOCKER_13, more=f"ps) echo '0.0.0.0:1{held}->{held}/tcp, {held}/tcp' ;;")
-    assert probe.port_holder("home", "127.0.0.1", held) == "Address already in use"
+    assert probe.port_holder("home", "127.0.0.1", held) == IN_USE
 
 
 def test_the_system(os_release: Callable[[ModuleType, str], None]) -> None:
@@ -591,7 +595,7 @@ def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_
     )  # fmt: skip
     machine = answer["machine"]
     assert answer["changed"] is False
-    assert machine["port"] == "Address already in use"
+    assert machine["port"] == IN_USE
     assert machine["directory"] == "is a file" and not machine["ca_bundle"]
     assert machine["folders"][str(tmp_path)]["exists"] and not machine["folders"]["/no/such/folder"]["exists"]
     assert machine["root"] == (os.geteuid() == 0)
