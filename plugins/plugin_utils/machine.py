@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import SYSTEM_FOLDERS, writable
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, said, size_in_bytes
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
 
 SUPPORTED = {("debian", "12"), ("debian", "13")}
 
@@ -74,8 +74,8 @@ def writes_much(good: dict[str, Any], machine: dict[str, Any], builds: list[dict
     return bool(missing and tags & {"images", "hub"}) or bool(not machine["docker"]["installed"] and tags)
 
 
-def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report, *, writes: bool = True) -> None:
-    """Check what was found on the target against the variables; sizes in bytes. writes: the run is to write much."""
+def check_system(machine: dict[str, Any], report: Report) -> None:
+    """Whether it is a system that the role knows, and may be changed."""
     system = machine["system"]
     if (system.get("id"), system.get("version_id")) not in SUPPORTED:
         report.add(
@@ -85,15 +85,22 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
         )
     if not machine["root"]:
         report.add(THIS_MACHINE, "the tasks do not run as root.", "become: true, as site.yml does")
-    check_port(good, machine, report)
+
+
+def check_directory(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether the folder is the role's own or not there yet."""
     if machine["directory"]:
         report.add(
             f"{PREFIX}directory",
             f"{good['directory']} {machine['directory']}.",
             f"{PREFIX}directory: /opt/jupyterhub-home, or another folder that is empty or not there yet",
         )
+
+
+def check_disk(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether there is space for images and volumes."""
     wanted = size_in_bytes(good["free_disk_min"]) or 0
-    if writes and machine["free_disk"] < wanted and not report.about("free_disk_min"):
+    if machine["free_disk"] < wanted and not report.about("free_disk_min"):
         free = machine["free_disk"] / 2**30
         report.add(
             f"{PREFIX}free_disk_min",
@@ -101,33 +108,29 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
             f"Looked for in {machine['disk']}.",
             f"{PREFIX}free_disk_min: {int(machine['free_disk'] * 0.9 / 2**20)}M, or make room (docker image prune)",
         )  # fmt: skip
-    check_size_of_machine(good, machine, report)
+
+
+def check_parts(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
+    """Whether what the variables count on is there: a bundle of certificates, and a Docker that is not to come."""
     bundle = good["ca_bundle"]
     if bundle and bundle != "/etc/ssl/certs/ca-certificates.crt" and not machine["ca_bundle"]:
         report.add(f"{PREFIX}ca_bundle", f"{bundle} is no file on this machine.", f'{PREFIX}ca_bundle: ""')
-    docker = machine["docker"]
-    if not docker["installed"] and good["docker_source"] == "none":
+    if not machine["docker"]["installed"] and good["docker_source"] == "none":
         report.add(
             f"{PREFIX}docker_source",
             "it is 'none', but this machine has no Docker.",
             f"{PREFIX}docker_source: distribution",
         )
+
+
+def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report, *, writes: bool = True) -> None:
+    """Check what was found on the target against the variables; sizes in bytes. writes: the run is to write much."""
+    check_system(machine, report)
+    check_port(good, machine, report)
+    check_directory(good, machine, report)
+    if writes:
+        check_disk(good, machine, report)
+    check_size_of_machine(good, machine, report)
+    check_parts(good, machine, report)
     check_limits(good, machine, report)
-    for mount in good["mounts"]:
-        # The module expands a path with $ or ~ in it, and answers under another name.
-        folder = machine["folders"].get(mount["source"], {"exists": False})
-        system = SYSTEM_FOLDERS.fullmatch(mount["source"])  # somebody else's, to be left to them
-        if not folder["exists"]:
-            report.add(
-                f"{PREFIX}mounts",
-                f"{mount['source']} is no folder on this machine.",
-                f"the path of a folder, or mkdir {mount['source']}",
-            )
-        elif not mount["read_only"] and not writable(mount, folder):
-            report.add(
-                f"{PREFIX}mounts",
-                f"{mount['source']} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; "
-                "a server could not write there.",
-                "read_only: true, or "
-                + ("a folder for it, such as /srv/shared" if system else f"chown {JOVYAN} {mount['source']}"),
-            )
+    check_folders(good["mounts"], machine["folders"], report)

@@ -102,3 +102,25 @@ def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
     own = folder["uid"] == JOVYAN and folder["mode"] & 0o200
     group = folder["gid"] != 0 and folder["mode"] & 0o020
     return bool(own or group or folder["mode"] & 0o002)
+
+
+def check_folders(mounts: list[dict[str, Any]], folders: dict[str, Any], report: Report) -> None:
+    """Whether the folders of the expanded mounts are there and servers can write to them."""
+    for mount in mounts:
+        # The module expands a path with $ or ~ in it, and answers under another name.
+        folder = folders.get(mount["source"], {"exists": False})
+        system = SYSTEM_FOLDERS.fullmatch(mount["source"])  # somebody else's, to be left to them
+        if not folder["exists"]:
+            report.add(
+                f"{PREFIX}mounts",
+                f"{mount['source']} is no folder on this machine.",
+                f"the path of a folder, or mkdir {mount['source']}",
+            )
+        elif not mount["read_only"] and not writable(mount, folder):
+            report.add(
+                f"{PREFIX}mounts",
+                f"{mount['source']} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; "
+                "a server could not write there.",
+                "read_only: true, or "
+                + ("a folder for it, such as /srv/shared" if system else f"chown {JOVYAN} {mount['source']}"),
+            )

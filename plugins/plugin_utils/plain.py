@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
@@ -52,87 +53,113 @@ def better_base_url(text: str) -> str:
     return "/" + "".join(f"{part}/" for part in parts if part.strip("."))
 
 
-def check_plain(good: dict[str, Any], specs: dict[str, Any], report: Report) -> None:
-    """Check each single value that has its type already; a wrong one is reported and set to its default."""
+def is_own_folder(path: str) -> bool:
+    """Whether a folder can be the role's own."""
+    plain = plain_path(path) and re.fullmatch(r"[\w./+@-]+", path)
+    return bool(plain) and not SHARED_FOLDERS.fullmatch(path)
 
-    def check(name: str, fine: bool, what: str, write: str) -> None:
-        if not fine:
-            report.add(PREFIX + name, f"{said(good[name])} {what}", f"{PREFIX}{name}: {write}")
-            good[name] = specs[PREFIX + name].get("default")
 
-    check(
+def is_address(text: str) -> bool:
+    """Whether one can listen on an IP address."""
+    try:
+        return not ipaddress.ip_address(text).is_multicast and "%" not in text
+    except ValueError:
+        return False
+
+
+def is_page(path: str) -> bool:
+    """Whether a path is one of a page, without what a URL has before and after it."""
+    return bool(re.fullmatch(r"/[^\s?#\\]*", path)) and path.isprintable() and "/../" not in path + "/"
+
+
+def is_enough_memory(text: str) -> bool:
+    """Whether a server can live with that much; '' is no limit."""
+    return not text or 256 * 2**20 <= (size_in_bytes(text) or 0) <= 2**50
+
+
+def limit(low: float, high: float) -> Callable[[float], bool]:
+    """Whether a number is 0, for none, or in between."""
+    return lambda number: number == 0 or low <= number <= high
+
+
+class Rule(NamedTuple):
+    """What a value must be, the sentence (without its subject) about one that is not, and what to write instead."""
+
+    name: str
+    fine: Callable[[Any], bool]
+    what: str
+    write: Callable[[Any], str] | str
+
+
+# In the order in which mistakes are told. A variable may have several; the next one sees what the last left.
+RULES = (
+    Rule(
         "project",
-        bool(PROJECT.fullmatch(good["project"])),
+        lambda name: bool(PROJECT.fullmatch(name)),
         "cannot name containers and volumes: 1 to 40 of a-z, 0-9, '-' and '_', no sign at an end.",
         "jupyterhub-home",
-    )
-    port = good["port"]
-    check("port", 1 <= port <= 65535, "is not a TCP port, 1 to 65535.", "8000")
-    check("port", good["port"] not in BAD_PORTS, "is a port that browsers refuse to open.", str(good_port(port)))
-    check(
+    ),
+    Rule("port", lambda port: 1 <= port <= 65535, "is not a TCP port, 1 to 65535.", "8000"),
+    Rule(
+        "port",
+        lambda port: port not in BAD_PORTS,
+        "is a port that browsers refuse to open.",
+        lambda port: str(good_port(port)),
+    ),
+    Rule(
         "directory",
-        plain_path(good["directory"])
-        and bool(re.fullmatch(r"[\w./+@-]+", good["directory"]))
-        and not SHARED_FOLDERS.fullmatch(good["directory"]),
+        is_own_folder,
         "is not a plain absolute path of a folder of the role's own.",
         "/opt/jupyterhub-home",
-    )
-    try:
-        address = ipaddress.ip_address(good["bind_address"])
-        usable = not address.is_multicast and "%" not in good["bind_address"]
-    except ValueError:
-        usable = False
-    check("bind_address", usable, "is not an IP address to listen on.", "0.0.0.0")
-    check(
+    ),
+    Rule("bind_address", is_address, "is not an IP address to listen on.", "0.0.0.0"),
+    Rule(
         "base_url",
-        bool(re.fullmatch(r"/((?!\.+/)[A-Za-z0-9_.~-]+/)*", good["base_url"])),
+        lambda path: bool(re.fullmatch(r"/((?!\.+/)[A-Za-z0-9_.~-]+/)*", path)),
         "is not a path of letters, digits, '_', '.', '~' and '-' that begins and ends with a slash.",
-        better_base_url(good["base_url"]),
-    )
-    check(
-        "default_url",
-        bool(re.fullmatch(r"/[^\s?#\\]*", good["default_url"]))
-        and good["default_url"].isprintable()
-        and "/../" not in good["default_url"] + "/",
-        "is not the path of a page, beginning with a slash and without spaces.",
-        "/lab",
-    )
-    memory = size_in_bytes(good["memory_limit"]) if good["memory_limit"] else 2**30
-    check(
+        better_base_url,
+    ),
+    Rule("default_url", is_page, "is not the path of a page, beginning with a slash and without spaces.", "/lab"),
+    Rule(
         "memory_limit",
-        memory is not None and 256 * 2**20 <= memory <= 2**50,
+        is_enough_memory,
         'is not a size of at least 256M, with K, M, G or T (no limit: "").',
-        better_size(good["memory_limit"], "2G"),
-    )
-    check(
+        lambda text: better_size(text, "2G"),
+    ),
+    Rule(
         "free_disk_min",
-        size_in_bytes(good["free_disk_min"]) is not None,
+        lambda text: size_in_bytes(text) is not None,
         "is not a size with K, M, G or T.",
-        better_size(good["free_disk_min"], "4G"),
-    )
+        lambda text: better_size(text, "4G"),
+    ),
     # Docker takes no smaller part of a processor.
-    cpu = good["cpu_limit"]
-    check("cpu_limit", cpu == 0 or 0.01 <= cpu <= 10000, "is not 0 or between 0.01 and 10000.", "1.5")
+    Rule("cpu_limit", limit(0.01, 10000), "is not 0 or between 0.01 and 10000.", "1.5"),
     # 4194304 is the kernel's own limit.
-    pids = good["pids_limit"]
-    check("pids_limit", pids == 0 or 64 <= pids <= 4194304, "is not 0 or between 64 and 4194304.", "2048")
-    idle = good["idle_timeout"]
-    check(
-        "idle_timeout",
-        idle == 0 or 60 <= idle <= 2**31,
-        f"is not 0 or between 60 and {2**31} seconds.",
-        "42000",
-    )
-    for name in ("user_image", "base_image"):
-        check(
+    Rule("pids_limit", limit(64, 4194304), "is not 0 or between 64 and 4194304.", "2048"),
+    Rule("idle_timeout", limit(60, 2**31), f"is not 0 or between 60 and {2**31} seconds.", "42000"),
+    *(
+        Rule(
             name,
-            not good[name] or bool(IMAGE.fullmatch(good[name])),
+            lambda image: not image or bool(IMAGE.fullmatch(image)),
             "is not an image reference.",
             EXAMPLE_VALUES[PREFIX + name],
         )
-    check(
+        for name in ("user_image", "base_image")
+    ),
+    Rule(
         "ca_bundle",
-        not good["ca_bundle"] or plain_path(good["ca_bundle"]),
+        lambda path: not path or plain_path(path),
         "is not a plain absolute path.",
-        specs[f"{PREFIX}ca_bundle"].get("default"),
-    )
+        "/etc/ssl/certs/ca-certificates.crt",
+    ),
+)
+
+
+def check_plain(good: dict[str, Any], specs: dict[str, Any], report: Report) -> None:
+    """Check each single value that has its type already; a wrong one is reported and set to its default."""
+    for name, fine, what, write in RULES:
+        value = good[name]
+        if not fine(value):
+            instead = write if isinstance(write, str) else write(value)
+            report.add(PREFIX + name, f"{said(value)} {what}", f"{PREFIX}{name}: {instead}")
+            good[name] = specs[PREFIX + name].get("default")
