@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
     """Fails with every mistake at once; otherwise gives settings, machine and builds, which hold no secret."""
 
     TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset({"role_path", "entry_point"})
     _requires_connection = True
 
     @property

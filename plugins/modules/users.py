@@ -35,9 +35,9 @@ options:
     description:
       - JSON list of each user's name, password or password_hash, and optionally admin, groups, renamed_from and state.
         One text, because Ansible hides every secret by itself in every output, which takes long for a thousand.
-  owner: {type: int, required: true, description: Numeric user and group of the hub, who alone may read the hashes.}
+  owner: {type: int, required: true, description: "Numeric user and group of the hub, who alone may read the hashes."}
   project: {type: str, required: true, description: Compose project; home volumes are named and labelled with it.}
-  url: {type: str, required: true, description: Address of the hub through the proxy, with its slash.}
+  url: {type: str, required: true, description: "Address of the hub through the proxy, with its slash."}
   token_file: {type: path, required: true, description: File with the token of the hub's service that may do this.}
   keep_undeclared: {type: bool, required: true, description: Whether users whom an admin added in the hub stay.}
   decides:
