@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import good_port
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
 
@@ -113,7 +113,7 @@ def check_disk(good: dict[str, Any], machine: dict[str, Any], report: Report) ->
 def check_parts(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Whether what the variables count on is there: a bundle of certificates, and a Docker that is not to come."""
     bundle = good["ca_bundle"]
-    if bundle and bundle != "/etc/ssl/certs/ca-certificates.crt" and not machine["ca_bundle"]:
+    if bundle and bundle != CA_BUNDLE and not machine["ca_bundle"]:
         report.add(f"{PREFIX}ca_bundle", f"{bundle} is no file on this machine.", f'{PREFIX}ca_bundle: ""')
     if not machine["docker"]["installed"] and good["docker_source"] == "none":
         report.add(

@@ -11,6 +11,8 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plai
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, said, size_in_bytes
 
+# Debian's own, and the default.
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 PROJECT = re.compile(r"[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?")
 # Docker's grammar of a reference: [host[:port]/]path[:tag][@digest].
 IMAGE = re.compile(
@@ -150,7 +152,7 @@ RULES = (
         "ca_bundle",
         lambda path: not path or plain_path(path),
         "is not a plain absolute path.",
-        "/etc/ssl/certs/ca-certificates.crt",
+        CA_BUNDLE,
     ),
 )
 
