@@ -46,15 +46,10 @@ options:
     description: Whether this list decides whom the hub knows, once the run is done. Else the hub's authenticator says.
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
-  wait:
+  timeout:
     type: int
-    default: 0
-    description: Seconds to wait for a hub that does not answer before failing. With 0 that is no failure.
-  ask:
-    type: bool
-    default: true
-    description: Whether to ask the hub. One whose container was paused would hold everybody up for minutes.
-  said: {type: list, elements: str, default: [], description: Notes of an earlier call in the same run.}
+    default: 120
+    description: Seconds to wait for a hub that does not answer. In check mode it is asked once, and need not answer.
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: Shows names; hashes never.}
@@ -75,6 +70,7 @@ GROUP = "hubusers"
 DELETED = "homes-deleted"
 # Stopping a server takes half a minute, and one that is starting is waited for.
 HUB_TIMEOUT = 300  # seconds
+CHECK_TIMEOUT = 10  # it only looks, and its container may be one that somebody has paused
 
 
 def table(path: Path) -> dict[str, list[str]]:
@@ -237,18 +233,17 @@ def present_url(url: str, settings: Path) -> str:
 
 
 def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | None:
-    """What the hub found and, but in check mode, mended; None when it does not answer and need not.
+    """What the hub found and, but in check mode, mended; None in check mode when it does not answer.
 
     Raises HubError.
     """
     wanted = module.params
-    needed = wanted["wait"] and not module.check_mode
     try:
         token = Path(wanted["token_file"]).read_text(encoding="utf-8").strip()
     except FileNotFoundError:  # no hub was ever started
-        if needed:
-            raise HubError(f"{wanted['token_file']} is not there; run without --tags first") from None
-        return None
+        if module.check_mode:
+            return None
+        raise HubError(f"{wanted['token_file']} is not there; run without --tags first") from None
     data = {
         "users": accounts.new,
         "keep_undeclared": wanted["keep_undeclared"],
@@ -256,24 +251,24 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
         "servers": wanted["servers"],
         "pretend": module.check_mode,
     }
+    timeout = CHECK_TIMEOUT if module.check_mode else HUB_TIMEOUT
 
     def ask() -> dict[str, Any]:
         root = present_url(wanted["url"], Path(wanted["token_file"]).with_name("hub.json"))
         url = f"{root}hub/api/jupyterhub-home/users"
-        found: dict[str, Any] = json.loads(request(url, data=data, token=token, timeout=HUB_TIMEOUT))
+        found: dict[str, Any] = json.loads(request(url, data=data, token=token, timeout=timeout))
         return found
 
     try:
-        return patiently(ask, f"{wanted['project']}-hub", wanted["wait"]) if needed else ask()
+        return ask() if module.check_mode else patiently(ask, f"{wanted['project']}-hub", wanted["timeout"])
     except NotFoundError:  # another authenticator decides who is known, or did until this run
         if module.check_mode and wanted["decides"]:
             module.warn("What the hub would change cannot be told: it has another login now, and an older version.")
         return {}
     except HubError as error:
-        if needed:
+        if not module.check_mode:
             raise
-        if module.check_mode and wanted["wait"]:
-            module.warn(f"What the hub would change cannot be told: {error}")
+        module.warn(f"What the hub would change cannot be told: {error}")
         return None
 
 
@@ -312,9 +307,7 @@ def main() -> None:
             "decides": {"type": "bool", "default": False},
             "servers": {"type": "dict", "required": True},
             "delete_homes": {"type": "list", "elements": "str", "required": True},
-            "wait": {"type": "int", "default": 0},
-            "ask": {"type": "bool", "default": True},
-            "said": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
@@ -335,7 +328,7 @@ def main() -> None:
             "jupyterhub_home_users."
         )
     try:
-        found = reconcile(module, accounts) if module.params["ask"] else None
+        found = reconcile(module, accounts)
         if found:
             differences = said_of_hub(found, accounts.new, pretend=pretend)
             changed = changed or bool(differences)
@@ -369,7 +362,7 @@ def main() -> None:
         changed=changed,
         **accounts_changed,
         reconciled=found is not None,
-        notes=list(dict.fromkeys(module.params["said"] + notes)),
+        notes=notes,
         outdated=(found or {}).get("outdated", {}),
         diff=diffs,
     )
