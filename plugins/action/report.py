@@ -8,15 +8,28 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.jupyterhub.home.plugins.module_utils.lease import PATH
 
+OUTDATED = "Still on older settings until its next start (in the hub: Home, Stop My Server): {} ({})"
+
+
+def lines(arguments: dict[str, Any]) -> list[str]:
+    """The report: what was found and done, running servers that are not as declared, and where the hub is opened."""
+    outdated: dict[str, list[str]] = arguments.get("outdated", {})
+    return [
+        *(f"Found: {what}" for what in arguments.get("found", [])),
+        *arguments.get("notes", []),
+        *(OUTDATED.format(server, ", ".join(settings)) for server, settings in outdated.items()),
+        *arguments.get("invitation", []),
+    ]
+
 
 class ActionModule(ActionBase):
-    """Shows `lines`, and ends the lease of `run` without the cost of a module call."""
+    """Shows the report, and ends the lease of `run` without the cost of a module call."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"lines", "run"})
+    _VALID_ARGS = frozenset({"found", "notes", "outdated", "invitation", "run"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         if run := self._task.args["run"]:
             self._low_level_execute_command(f"grep -qF {shlex.quote(run)} {PATH} && rm {PATH}")
-        return {**result, "changed": False, "msg": self._task.args["lines"], "_ansible_verbose_always": True}
+        return {**result, "changed": False, "msg": lines(self._task.args), "_ansible_verbose_always": True}

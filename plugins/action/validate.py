@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 from ansible.plugins.action import ActionBase
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import check_names, misspelt
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import check_plain
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.run import has_ended, report_run, runs, this_run
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.sources import check_files, templated
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
@@ -28,11 +30,25 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class ActionModule(ActionBase):
-    """Fails with every mistake at once; otherwise gives settings, machine and builds, which hold no secret."""
+    """Fails with every mistake at once; otherwise returns what follows from the variables, without secrets.
+
+    `settings` are the checked variables but users, config and extra_config, `machine` what was found on the target,
+    `run` is the holder of the lease, and the rest is what `desired` derives from all of them.
+    """
 
     TRANSFERS_FILES = False
     _VALID_ARGS = frozenset({"role_path", "entry_point"})
     _requires_connection = True
+
+    @property
+    def role(self) -> Path:
+        """The role's folder on the controller."""
+        return Path(self._task.args["role_path"])
+
+    @property
+    def done(self) -> str:
+        """What the run has done before this task, as the report says it."""
+        return str(self._task.args.get("done", "nothing was changed"))
 
     @property
     def entry(self) -> str:
@@ -41,7 +57,7 @@ class ActionModule(ActionBase):
 
     def variables(self, task_vars: dict[str, Any], report: Report) -> dict[str, Any]:
         """The checked variables, {name without prefix: value}."""
-        with (Path(self._task.args["role_path"]) / "meta/argument_specs.yml").open(encoding="utf-8") as stream:
+        with (self.role / "meta/argument_specs.yml").open(encoding="utf-8") as stream:
             entry_points = yaml.load(stream, LOADER)["argument_specs"]  # noqa: S506 (both are safe ones)
         main, specs = entry_points["main"]["options"], entry_points[self.entry]["options"]
         known = {name: option for point in entry_points.values() for name, option in point["options"].items()}
@@ -75,19 +91,13 @@ class ActionModule(ActionBase):
             probe = self.look(good, task_vars, run=run, ended=probe["holder"]["id"])
         return probe
 
-    def built(self, task_vars: dict[str, Any], checked: dict[str, Any]) -> list[dict[str, Any]]:
-        """The images that are to be built, as vars/main.yml derives them."""
-        self._templar.available_variables = {**task_vars, "__jupyterhub_home_checked": checked}
-        builds: list[dict[str, Any]] = self._templar.template(task_vars["__jupyterhub_home_builds"])
-        return builds
-
     def check_deployment(
-        self, good: dict[str, Any], checked: dict[str, Any], task_vars: dict[str, Any], report: Report
+        self, good: dict[str, Any], machine: dict[str, Any], task_vars: dict[str, Any], report: Report
     ) -> None:
         """Whether a hub with these variables can be on the machine, in place of the one that may be there."""
-        machine = checked["machine"]
         tags = {tag for tag in ("docker", "images", "hub") if runs(tag, task_vars)}
-        check_machine(good, machine, report, writes=writes_much(good, machine, checked["builds"], tags))
+        missing = desired_images(good, self.role / CONTEXTS, machine["images"])["missing"]
+        check_machine(good, machine, report, writes=writes_much(machine, missing, tags))
         new_vault = task_vars.get("__jupyterhub_home_new_vault") is not None  # see scripts/hub.py
         if new_vault or runs("users", task_vars):
             check_removals(good, machine["users"], new_vault, report)
@@ -105,13 +115,16 @@ class ActionModule(ActionBase):
             if not report.mistakes:
                 return {**result, **probe, "failed": True}
             why = " ".join(str(probe.get("msg", "no answer")).split())
-            return {**result, "failed": True, "msg": f"{report.text()}\nAnd looking at the machine failed: {why}"}
+            return {
+                **result,
+                "failed": True,
+                "msg": f"{report.text(self.done)}\nAnd looking at the machine failed: {why}",
+            }
         machine = probe["machine"]
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
         checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if self.entry == "main":
-            checked["builds"] = self.built(task_vars, checked)
-            self.check_deployment(good, checked, task_vars, report)
+            self.check_deployment(good, machine, task_vars, report)
         elif not report.mistakes:
             check_uninstall(good, machine, report)
         if probe["holder"]:
@@ -119,7 +132,10 @@ class ActionModule(ActionBase):
         elif run and report.mistakes:
             self.look(good, task_vars, release=run["id"])
         if report.mistakes:
-            return {**result, "failed": True, "msg": report.text()}
-        for mount in good["mounts"]:
-            mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
+            return {**result, "failed": True, "msg": report.text(self.done)}
+        if self.entry == "main":
+            for mount in good["mounts"]:
+                mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
+            declared = self._templar.template(task_vars[f"{PREFIX}mounts"])
+            checked |= desired(good, declared, machine, self.role)
         return {**result, "changed": False, **checked}

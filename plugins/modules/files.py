@@ -42,10 +42,10 @@ options:
     elements: str
     default: []
     description: Folders below the root from which every file that is not named is removed.
-  wish:
+  digest:
     type: str
     default: ""
-    description: A digest of everything above. It is noted when all is written, for M(jupyterhub.home.probe) to give.
+    description: A digest of everything above. It is noted when all is written, for M(jupyterhub.home.probe) to return.
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -85,7 +85,7 @@ def main() -> None:
             "secrets": {"type": "str", "default": "{}", "no_log": True},
             "show_secrets": {"type": "bool", "default": False, "no_log": False},
             "exact": {"type": "list", "elements": "str", "default": []},
-            "wish": {"type": "str", "default": ""},
+            "digest": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -144,7 +144,7 @@ def main() -> None:
             replace_file(root / path, texts[path], **places[path])
         for stray in foreign:
             stray.unlink()
-        record.end(marks, names, module.params["wish"] or ("" if paths else record.wish))
+        record.end(marks, names, module.params["digest"] or ("" if paths else record.wish))
     module.exit_json(changed=bool(paths), paths=paths, restored=restored, found=found, diff=diffs)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
-
-SUPPORTED = {("debian", "12"), ("debian", "13")}
 
 
 def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
@@ -67,20 +66,18 @@ def check_limits(good: dict[str, Any], machine: dict[str, Any], report: Report) 
             )
 
 
-def writes_much(good: dict[str, Any], machine: dict[str, Any], builds: list[dict[str, Any]], tags: set[str]) -> bool:
+def writes_much(machine: dict[str, Any], missing: list[str], tags: set[str]) -> bool:
     """Whether a run of these tags is to install Docker, or build or pull an image: nothing else writes gigabytes."""
-    wanted = {build["tag"] for build in builds} | ({good["user_image"]} - {""})
-    missing = not wanted <= set(machine["images"])
     return bool(missing and tags & {"images", "hub"}) or bool(not machine["docker"]["installed"] and tags)
 
 
 def check_system(machine: dict[str, Any], report: Report) -> None:
     """Whether it is a system that the role knows, and may be changed."""
     system = machine["system"]
-    if (system.get("id"), system.get("version_id")) not in SUPPORTED:
+    if (system.get("id"), system.get("version_id")) not in SYSTEMS:
         report.add(
             THIS_MACHINE,
-            f"it runs {system.get('pretty_name', 'an unknown system')}; supported are Debian 12 and 13.",
+            f"it runs {system.get('pretty_name', 'an unknown system')}; supported are {SUPPORTED}.",
             "another host in inventory/home",
         )
     if not machine["root"]:

@@ -51,12 +51,12 @@ class Report:
         """Whether one of these variables (without prefix) has a mistake already."""
         return not {PREFIX + name for name in names}.isdisjoint(mistake.place.variable for mistake in self.mistakes)
 
-    def text(self) -> str:
-        """All mistakes, numbered."""
+    def text(self, done: str = "nothing was changed") -> str:
+        """All mistakes, numbered. done: what was done before they were found."""
         count = len(self.mistakes)
         head = "1 thing has" if count == 1 else f"{count} things have"
         body = "\n".join(f"  {number}. {mistake.text()}" for number, mistake in enumerate(self.mistakes, 1))
-        return f"{head} to be put right first; nothing was changed.\n{body}"
+        return f"{head} to be put right first; {done}.\n{body}"
 
 
 def some(names: list[str]) -> str:

@@ -278,7 +278,7 @@ def test_a_killed_run_is_nobody_elses_change(
     run_module(files, arguments)
     arguments["files"]["images/a"] = wish("new\n")
     arguments["files"]["images/b"] = wish("b\n")
-    arguments["wish"] = "second"
+    arguments["digest"] = "second"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
         def killed(path: Path, *_: Any, **__: Any) -> None:
@@ -315,7 +315,7 @@ EDITS: dict[str, Callable[[Path], object]] = {
 def test_a_wish_is_known_while_everything_is_as_it_was_left(
     root: Path, run_module: RunModule, edit: Callable[[Path], object]
 ) -> None:
-    arguments = drift(root) | {"wish": "first"}
+    arguments = drift(root) | {"digest": "first"}
     run_module(files, arguments, check=True)
     assert intact(root) == ""
     run_module(files, arguments)
@@ -327,9 +327,9 @@ def test_a_wish_is_known_while_everything_is_as_it_was_left(
 
 
 def test_another_wish_takes_the_place_of_the_first(root: Path, run_module: RunModule) -> None:
-    arguments = drift(root) | {"wish": "first"}
+    arguments = drift(root) | {"digest": "first"}
     run_module(files, arguments)
-    run_module(files, arguments | {"wish": "second"})
+    run_module(files, arguments | {"digest": "second"})
     assert intact(root) == "second", "even where it comes to the same files"
     # The images' contexts alone are written before the rest.
     contexts: dict[str, Any] = {"root": str(root), "files": {"images/a": wish("a\n")}, "exact": ["images"]}
@@ -341,7 +341,7 @@ def test_another_wish_takes_the_place_of_the_first(root: Path, run_module: RunMo
 
 
 def test_accounts_are_no_part_of_the_wish(root: Path, run_module: RunModule) -> None:
-    run_module(files, drift(root) | {"wish": "first"})
+    run_module(files, drift(root) | {"digest": "first"})
     (root / "users").mkdir(mode=0o755)
     (root / "users/shadow").write_text("x")
     kept = record.Record(root)
@@ -351,7 +351,7 @@ def test_accounts_are_no_part_of_the_wish(root: Path, run_module: RunModule) -> 
     assert intact(root) == "first"
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"wish": "", "files": {"compose.yml": 1}}'])
+@pytest.mark.parametrize("text", ["", "no json", "[]", "{}", '{"digest": "", "files": {"compose.yml": 1}}'])
 def test_without_its_record_nothing_is_found_and_all_repaired(root: Path, run_module: RunModule, text: str) -> None:
     arguments = drift(root)
     run_module(files, arguments)

@@ -1,0 +1,116 @@
+"""All that a run derives from the checked variables and what was found on the machine, as data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.parsing.yaml.dumper import AnsibleDumper
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import HUB_ID, compose_project, watch_unit
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
+    has_other_login,
+    hub_settings,
+    spawner_settings,
+    start_digest,
+)
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images, digest, tree
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs
+
+# Of the build contexts, in the role's folder.
+CONTEXTS = "files/images"
+PLUGINS = Path(__file__).parents[1]
+# What writes the files: another version of it may write them otherwise.
+WRITERS = ("modules/files.py", "module_utils/atomic.py", "module_utils/record.py")
+# A file that the hub reads, and nobody else.
+FOR_THE_HUB = {"mode": "0640", "owner": 0, "group": HUB_ID}
+
+
+def with_content(file: dict[str, Any]) -> dict[str, Any]:
+    """A file's specification with the text in place of `src`, a path on the controller."""
+    if "src" not in file:
+        return file
+    content = Path(file["src"]).read_text(encoding="utf-8")
+    return {**{key: value for key, value in file.items() if key != "src"}, "content": content}
+
+
+def nice_json(data: Any) -> str:
+    """JSON as a person reads it, with a newline at its end."""
+    return json.dumps(data, indent=4, sort_keys=True) + "\n"
+
+
+def compose_text(project: dict[str, Any]) -> str:
+    """compose.yml."""
+    text: str = yaml.dump(project, Dumper=AnsibleDumper, allow_unicode=True, default_flow_style=False, width=120)
+    return f"# Written by Ansible; edit the variables instead.\n{text}"
+
+
+def context_files(images: dict[str, Any], contexts: Path) -> dict[str, Any]:
+    """The files of the build contexts, below the role's folder on the machine."""
+    return {
+        f"images/{build['name']}/{path}": {"src": str(contexts / build["name"] / path)}
+        for build in images["builds"]
+        for path in tree(contexts / build["name"])
+    }
+
+
+def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: Any, tried: str) -> dict[str, Any]:
+    """The other files without a secret of the owner's; tried: what the hub's folder notes as known to work."""
+    return {
+        "hub/users-token": {**FOR_THE_HUB, "generate": 32},
+        "secrets/proxy-token": {**FOR_THE_HUB, "generate": 32},
+        # A hub that was started while somebody's edits were in its settings goes on with them, so it is made anew.
+        "hub/edition": {**FOR_THE_HUB, "generate": 8, "renew_with": ["hub/hub.json", "hub/extra.py"]},
+        "hub/tried": {**FOR_THE_HUB, "content": f"{tried}\n"},
+        "hub/spawner.json": {**FOR_THE_HUB, "content": nice_json(spawner)},
+        "compose.yml": {"content": compose_text(compose)},
+        f"watch/{settings['project']}-watch.service": {"content": watch_unit(settings)},
+    }
+
+
+def desired(good: dict[str, Any], mounts: Any, machine: dict[str, Any], role: Path) -> dict[str, Any]:
+    """What the tasks place and compare.
+
+    good: the checked variables; mounts: that variable as written; machine: what was found; role: the role's folder.
+    Returns, without the owner's secrets, `docker` (see docker_needs), `images` (see desired_images),
+    `hub`, `spawner` (their settings), `files` (below the role's folder on the machine), `contexts` (those of them that
+    builds need), `files_digest`, `trial_digest` ('nothing' without a trial), `local_url`, `invitation` (lines) and
+    `list_decides` (whether the list of users decides whom the hub knows).
+    """
+    contexts = role / CONTEXTS
+    images = desired_images(good, contexts, machine["images"])
+    config, extra = good["config"], good["extra_config"]
+    hub, tags = hub_settings(good), images["tags"]
+    spawner = spawner_settings(good, tags["user"], bool(machine["ca_bundle"]))
+    secret = {**hub, "config": config}
+    trial = (
+        digest(tags["hub"], tags["user"], secret, extra, good["default_url"], mounts) if good["trial"] else "nothing"
+    )
+    compose = compose_project(
+        good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"])
+    )
+    there = context_files(images, contexts)
+    files = {
+        **there,
+        **project_files(good, compose, spawner, trial),
+        "watch/watch": {"src": str(role / "files/watch/watch")},
+    }
+    whole = {path: with_content(file) for path, file in files.items()}
+    writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
+    return {
+        "docker": docker_needs(good, machine),
+        "images": images,
+        "hub": hub,
+        "spawner": spawner,
+        "contexts": there,
+        "files": files,
+        "files_digest": digest(whole, secret, extra, writers),
+        "trial_digest": trial,
+        "local_url": local_url(good),
+        "invitation": invitation(good, machine["addresses"]),
+        "hub_id": HUB_ID,
+        "for_the_hub": FOR_THE_HUB,
+        "list_decides": not has_other_login(config, extra),
+    }

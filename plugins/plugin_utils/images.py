@@ -1,0 +1,62 @@
+"""The images that the hub needs: a tag carries a digest of all that the image is built from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+BASE_SUITE = "trixie"
+CACHE = re.compile(r"\.|__pycache__$")
+
+
+def digest(*inputs: Any) -> str:
+    """A SHA-256 of JSON data, in hexadecimal."""
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def tree(root: Path) -> dict[str, str]:
+    """A folder's text files by their path below it, without hidden ones and Python's caches."""
+    paths = (path for path in sorted(root.rglob("*")) if path.is_file())
+    named = {path.relative_to(root): path for path in paths}
+    return {
+        str(name): path.read_text(encoding="utf-8")
+        for name, path in named.items()
+        if not any(CACHE.match(part) for part in name.parts)
+    }
+
+
+def desired_images(settings: dict[str, Any], contexts: Path, present: Collection[str]) -> dict[str, Any]:
+    """The images for these settings.
+
+    contexts: the role's folder of build contexts, one below it for each image; present: tags that the engine has.
+    Returns `base` (what the builds stand on: a tag alone is to be pulled), `builds` (the images to be built, in this
+    order), `tags` ({hub, proxy, user}) and `missing` (those of them that the engine does not have).
+    """
+    project = settings["project"]
+    recipe = tree(contexts / "base")
+    base = {
+        "tag": f"{project}/base:{digest(BASE_SUITE, recipe)[:12]}",
+        "suite": BASE_SUITE,
+        "packages": recipe["packages"].split(),
+        "dpkg": recipe["dpkg.cfg"],
+    }
+    if settings["base_image"]:
+        base = {"tag": settings["base_image"]}
+    packages = {"hub": settings["hub_packages"], "proxy": [], "user": settings["user_packages"]}
+    builds = [
+        {
+            "name": name,
+            "tag": f"{project}/{name}:{digest(base['tag'], tree(contexts / name), packages[name])[:12]}",
+            "context": f"{settings['directory']}/images/{name}",
+            "packages": packages[name],
+        }
+        for name in ("hub", "proxy", "user")
+        if name != "user" or not settings["user_image"]
+    ]
+    tags = {"user": settings["user_image"]} | {build["name"]: build["tag"] for build in builds}
+    missing = [tag for tag in tags.values() if tag not in present]
+    return {"base": base, "builds": builds, "tags": tags, "missing": missing}

@@ -1,0 +1,278 @@
+"""What a run derives from the checked variables and the machine: data in, data out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.jupyterhub.home.plugins.plugin_utils import desired as desired_module
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import desired, with_content
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import start_digest
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import DOCKER_PACKAGES, SYSTEMS, docker_needs
+from conftest import ROLE
+
+DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+SETTINGS = {name.removeprefix("jupyterhub_home_"): value for name, value in DEFAULTS.items()}
+MACHINE: dict[str, Any] = {
+    "system": {"id": "debian", "version_id": "13"},
+    "docker": {
+        "installed": True, "version": "26.1.5", "compose": "2.26.1", "buildx": True, "client": "26.1.5",
+        "rules_gone": False, "socket_gid": 109,
+    },
+    "programs": ["ip", "mmdebstrap"],
+    "dpkg_broken": False,
+    "images": {},
+    "ca_bundle": True,
+    "addresses": ["192.168.1.20", "2001:db8::2"],
+}  # fmt: skip
+
+Derive = Callable[..., dict[str, Any]]
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy with other values, nested ones too."""
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        result[key] = merged(result[key], value) if isinstance(value, dict) and isinstance(result[key], dict) else value
+    return result
+
+
+def derive(machine: dict[str, Any] | None = None, role: Path = ROLE, **settings: Any) -> dict[str, Any]:
+    """What follows from the defaults, with other values for some settings."""
+    good = {**SETTINGS, "config": {}, "extra_config": "", **settings}
+    return desired(good, good["mounts"], merged(MACHINE, machine or {}), role)
+
+
+# --- Docker -----------------------------------------------------------------------------------------------------------
+NO_DOCKER: dict[str, Any] = {"installed": False, "version": "", "compose": "", "buildx": False, "client": ""}
+
+
+def needs(
+    *, release: str = "13", programs: list[str] | None = None, source: str = "distribution", **docker: Any
+) -> Any:
+    programs = MACHINE["programs"] if programs is None else programs
+    machine = merged(MACHINE, {"system": {"version_id": release}, "docker": docker, "programs": programs})
+    return docker_needs({**SETTINGS, "docker_source": source}, machine)
+
+
+def test_a_machine_that_has_all_is_left_alone() -> None:
+    assert needs() == {
+        "packages": [], "repository": False, "compose_wheel": False, "cannot_build": False, "ready": True
+    }  # fmt: skip
+    for lacking in ({"rules_gone": True}, {"version": ""}, {"compose": ""}, {"buildx": False}):
+        assert not needs(**lacking)["ready"], lacking
+
+
+@pytest.mark.parametrize(("version", "wheel"), [("12", True), ("13", False)])
+def test_each_release_gets_its_own_packages(version: str, wheel: bool) -> None:
+    lacking = needs(release=version, programs=[], **NO_DOCKER)
+    engine = list(SYSTEMS["debian", version].engine)
+    assert lacking["packages"][: len(engine)] == engine
+    assert {"mmdebstrap", "iproute2"} <= set(lacking["packages"])
+    assert lacking["compose_wheel"] is wheel is ("python3-venv" in lacking["packages"])
+    assert not lacking["ready"] and not lacking["repository"]
+
+
+def test_dockers_own_packages_bring_compose() -> None:
+    for version in ("12", "13"):
+        lacking = needs(release=version, source="docker", **NO_DOCKER)
+        assert lacking["packages"] == list(DOCKER_PACKAGES)
+        assert lacking["repository"] and not lacking["compose_wheel"]
+
+
+def test_an_engine_that_is_there_is_added_to() -> None:
+    assert needs(compose="")["packages"] == ["python3-venv", "ca-certificates"], "of the owner's, so not from Debian"
+    assert needs(client="")["packages"] == ["docker-cli"]
+    assert needs(buildx=False)["packages"] == ["docker-buildx"]
+    assert needs(buildx=False, client="20.10.24")["packages"] == []
+    lacking = needs(release="12", buildx=False)
+    assert lacking["cannot_build"] and lacking["packages"] == []
+
+
+# --- Images -----------------------------------------------------------------------------------------------------------
+def tags(**settings: Any) -> dict[str, str]:
+    found: dict[str, str] = derive(**settings)["images"]["tags"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({"user_packages": ["numpy"]}, {"user"}),
+        ({"hub_packages": ["oauthenticator"]}, {"hub"}),
+        ({"base_image": "debian:13"}, {"hub", "proxy", "user"}),
+        ({"user_image": "quay.io/x:1"}, {"user"}),
+        ({"project": "lab"}, {"hub", "proxy", "user"}),
+        ({"port": 9000, "memory_limit": "1G"}, set()),
+    ],
+)
+def test_a_tag_follows_what_the_image_is_made_of(settings: dict[str, Any], others: set[str]) -> None:
+    before, after = tags(), tags(**settings)
+    assert {name for name in before if before[name] != after[name]} == others
+
+
+def test_a_tag_follows_the_build_context(tmp_path: Path) -> None:
+    shutil.copytree(ROLE / "files", tmp_path / "files")
+    assert derive(role=tmp_path)["images"] == derive()["images"]
+    (tmp_path / "files/images/hub/__pycache__").mkdir(exist_ok=True)
+    (tmp_path / "files/images/hub/__pycache__/x.pyc").write_bytes(b"\xff")
+    (tmp_path / "files/images/hub/.hidden").touch()
+    assert derive(role=tmp_path)["images"] == derive()["images"]
+    with (tmp_path / "files/images/hub/culler.py").open("a") as stream:
+        stream.write("# another\n")
+    found = derive(role=tmp_path)
+    assert {name for name, tag in tags().items() if tag != found["images"]["tags"][name]} == {"hub"}
+    assert found["files_digest"] != derive()["files_digest"]
+
+
+def test_only_what_the_engine_lacks_is_missing() -> None:
+    have = {tag: "sha256:1" for name, tag in tags().items() if name != "proxy"}
+    found = derive({"images": have})["images"]
+    assert found["missing"] == [found["tags"]["proxy"]]
+    found = derive(user_image="quay.io/x:1")["images"]
+    assert [build["name"] for build in found["builds"]] == ["hub", "proxy"]
+    assert "quay.io/x:1" in found["missing"]
+    assert derive(base_image="debian:13")["images"]["base"] == {"tag": "debian:13"}
+
+
+# --- The compose project and the hub's settings -----------------------------------------------------------------------
+def compose(**settings: Any) -> dict[str, Any]:
+    text = derive(**settings)["files"]["compose.yml"]["content"]
+    assert text.startswith("# Written by Ansible; edit the variables instead.\n")
+    assert "&" not in text, "an anchor, which nobody wants to read"
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+def changed_services(**settings: Any) -> set[str]:
+    before, after = compose()["services"], compose(**settings)["services"]
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "services"),
+    [
+        ({"port": 9000}, {"proxy"}),
+        ({"bind_address": "127.0.0.1"}, {"proxy"}),
+        ({"admin_access": False}, {"hub"}),
+        ({"config": {"JupyterHub": {"active_server_limit": 3}}}, {"hub"}),
+        ({"extra_config": "x = 1"}, {"hub"}),
+        ({"base_url": "/home/"}, {"hub", "proxy"}),
+        ({"memory_limit": "1G", "idle_timeout": 10, "users": [{"name": "kim"}]}, set()),
+    ],
+)
+def test_only_a_service_that_must_is_made_anew(settings: dict[str, Any], services: set[str]) -> None:
+    assert changed_services(**settings) == services
+
+
+def test_the_admins_of_another_login_are_read_at_the_start() -> None:
+    config = {"JupyterHub": {"authenticator_class": "github"}}
+    kim: dict[str, Any] = {"name": "kim", "admin": True}
+    lee: dict[str, Any] = {"name": "lee"}
+    digests = [
+        start_digest({}, config, "", users)
+        for users in (
+            [kim],
+            [kim, lee],
+            [kim, {"name": "max", "admin": True, "state": "absent"}],
+            [kim, {**lee, "admin": True}],
+        )
+    ]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
+    assert start_digest({}, {}, "", [kim]) == start_digest({}, {}, "", [])
+
+
+def test_what_servers_take_at_their_next_start() -> None:
+    spawner = derive(memory_limit="", cpu_limit=0, pids_limit=0)["spawner"]
+    assert [spawner[key] for key in ("memory_limit", "cpu_limit", "pids_limit")] == [None, None, None]
+    assert derive({"ca_bundle": False})["spawner"]["ca_bundle"] is None
+    assert json.loads(derive(memory_limit="1G")["files"]["hub/spawner.json"]["content"])["memory_limit"] == "1G"
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
+def test_no_secret_is_returned() -> None:
+    found = derive(config={"JupyterHub": {"cookie_secret": "hunter2"}}, extra_config="word = 'hunter2'")
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_the_digest_of_the_files_follows_all_that_is_written() -> None:
+    variants: list[dict[str, Any]] = [
+        {}, {"port": 9000}, {"memory_limit": "1G"}, {"config": {"Spawner": {}}}, {"extra_config": "x = 1"},
+        {"trial": False}, {"user_packages": ["numpy"]},
+    ]  # fmt: skip
+    assert len({derive(**settings)["files_digest"] for settings in variants}) == len(variants)
+    assert derive()["files_digest"] == derive(idle_timeout=SETTINGS["idle_timeout"], free_disk_min="1M")["files_digest"]
+
+
+def test_the_digest_is_the_same_from_another_checkout(tmp_path: Path) -> None:
+    shutil.copytree(ROLE / "files", tmp_path / "files")
+    assert derive(role=tmp_path)["files_digest"] == derive()["files_digest"]
+
+
+def test_another_version_of_the_writers_writes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = derive()["files_digest"]
+    for name in desired_module.WRITERS:
+        there = tmp_path / name
+        there.parent.mkdir(exist_ok=True)
+        shutil.copy(desired_module.PLUGINS / name, there)
+    monkeypatch.setattr(desired_module, "PLUGINS", tmp_path)
+    assert derive()["files_digest"] == before
+    with (tmp_path / desired_module.WRITERS[-1]).open("a") as stream:
+        stream.write("# another\n")
+    assert derive()["files_digest"] != before
+
+
+def test_every_source_is_there() -> None:
+    found = derive()
+    whole = {path: with_content(file) for path, file in found["files"].items()}
+    assert all(file.get("content") or file.get("generate") for file in whole.values())
+    assert set(found["contexts"]) == {path for path in whole if path.startswith("images/")}
+
+
+# --- What is to be tried ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("settings", "again"),
+    [
+        ({"users": [{"name": "kim"}]}, False),
+        ({"memory_limit": "1G"}, False),
+        ({"port": 9000}, False),
+        ({"config": {"Spawner": {"start_timeout": 5}}}, True),
+        ({"extra_config": "x = 1"}, True),
+        ({"default_url": "/tree"}, True),
+        ({"mounts": [{"source": "/srv", "target": "/srv"}]}, True),
+        ({"user_image": "quay.io/x:1"}, True),
+        ({"hub_packages": ["x"]}, True),
+    ],
+)
+def test_a_trial_follows_what_may_break(settings: dict[str, Any], again: bool) -> None:
+    assert (derive(**settings)["trial_digest"] != derive()["trial_digest"]) is again
+    found = derive(trial=False, **settings)
+    assert found["trial_digest"] == "nothing" and found["files"]["hub/tried"]["content"] == "nothing\n"
+
+
+# --- Where it is opened -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("address", "own", "shown"),
+    [
+        ("0.0.0.0", "127.0.0.1", ["192.168.1.20", "[2001:db8::2]"]),
+        ("::", "[::1]", ["192.168.1.20", "[2001:db8::2]"]),
+        ("192.168.1.20", "192.168.1.20", ["192.168.1.20"]),
+        ("2001:db8::2", "[2001:db8::2]", ["[2001:db8::2]"]),
+        ("127.0.0.1", "127.0.0.1", ["127.0.0.1"]),
+        ("::1", "[::1]", ["[::1]"]),
+    ],
+)
+def test_where_it_is_opened(address: str, own: str, shown: list[str]) -> None:
+    settings = {**SETTINGS, "bind_address": address, "port": 9000, "base_url": "/home/"}
+    assert local_url(settings) == f"http://{own}:9000/home/"
+    head, *lines = invitation(settings, MACHINE["addresses"])
+    assert lines == [f"http://{host}:9000/home/" for host in shown]
+    inside = address in ("127.0.0.1", "::1")
+    assert head == ("Open it on this machine:" if inside else "Open it from any device on your network:")
