@@ -14,8 +14,8 @@ CACHE = re.compile(r"\.|__pycache__$")
 
 
 def digest(*inputs: Any) -> str:
-    """A SHA-256 of JSON data, in hexadecimal."""
-    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+    """A SHA-256 of JSON data, in hexadecimal; the order of keys makes no difference."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def tree(root: Path) -> dict[str, str]:

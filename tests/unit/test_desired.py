@@ -211,6 +211,20 @@ def test_the_digest_of_the_files_follows_all_that_is_written() -> None:
     assert derive()["files_digest"] == derive(idle_timeout=SETTINGS["idle_timeout"], free_disk_min="1M")["files_digest"]
 
 
+def test_the_order_of_keys_makes_no_difference() -> None:
+    """An owner who sorts the lines of a mount, or another YAML writer, changes nothing."""
+    mount = {"source": "/srv", "target": "/srv", "read_only": True}
+    config = {"Spawner": {"start_timeout": 5, "http_timeout": 6}, "JupyterHub": {}}
+    there = derive(mounts=[mount], config=config)
+    again = derive(mounts=[turned(mount)], config=turned({**config, "Spawner": turned(config["Spawner"])}))
+    assert json.dumps(there, sort_keys=True) == json.dumps(again, sort_keys=True)
+
+
+def turned(data: dict[str, Any]) -> dict[str, Any]:
+    """The same with its keys in the opposite order."""
+    return dict(reversed(data.items()))
+
+
 def test_the_digest_is_the_same_from_another_checkout(tmp_path: Path) -> None:
     shutil.copytree(ROLE / "files", tmp_path / "files")
     assert derive(role=tmp_path)["files_digest"] == derive()["files_digest"]
