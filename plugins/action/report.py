@@ -1,12 +1,10 @@
-"""Say what is worth knowing at the end of a run, and give the lease of the run back."""
+"""Say what is worth knowing at the end of a run."""
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.jupyterhub.home.plugins.module_utils.lease import PATH
 
 OUTDATED = "Still on older settings until its next start (in the hub: Home, Stop My Server): {} ({})"
 
@@ -23,13 +21,12 @@ def lines(arguments: dict[str, Any]) -> list[str]:
 
 
 class ActionModule(ActionBase):
-    """Shows the report, and ends the lease of `run` without the cost of a module call."""
+    """Shows the report."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"found", "notes", "outdated", "invitation", "run"})
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"found", "notes", "outdated", "invitation"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        if run := self._task.args["run"]:
-            self._low_level_execute_command(f"grep -qF {shlex.quote(run)} {PATH} && rm {PATH}")
         return {**result, "changed": False, "msg": lines(self._task.args), "_ansible_verbose_always": True}

@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
     """
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"role_path", "entry_point"})
+    _VALID_ARGS = frozenset({"role_path", "entry_point", "done"})
     _requires_connection = True
 
     @property

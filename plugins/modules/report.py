@@ -5,20 +5,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: report
-short_description: Say what is worth knowing at the end of a run, and give its lease back
+short_description: Say what is worth knowing at the end of a run
 description:
-  - Runs on the controller; to give the lease back takes one command on the machine and no module.
+  - Runs on the controller.
 options:
-  lines: {type: list, elements: str, required: true, description: "What is said, a line an item."}
-  run: {type: str, required: true, description: Identity of the run that has the lease; empty for none.}
+  found: {type: list, elements: str, default: [], description: "What somebody else had changed, a line an item."}
+  notes: {type: list, elements: str, default: [], description: "What was done, or would be, a line an item."}
+  outdated: {type: dict, default: {}, description: "Running servers, and which of their settings are not today's."}
+  invitation: {type: list, elements: str, default: [], description: "Where the hub is opened, a line an item."}
 attributes:
   check_mode: {support: full, description: Whether it runs in check mode.}
 """
 EXAMPLES = r"""
 - name: Say where to open it
   jupyterhub.home.report:
-    lines: ["JupyterHub is at http://192.0.2.20:8000/"]
-    run: "{{ __jupyterhub_home_checked.run }}"
+    notes: ["Added to the hub: kim"]
+    invitation: ["Open it from any device on your network:", "http://192.0.2.20:8000/"]
 """
 RETURN = r"""
 msg:

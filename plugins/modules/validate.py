@@ -10,11 +10,12 @@ description:
   - Runs on the controller, looks at the machine in one call of M(jupyterhub.home.probe), and is the first task of
     whatever changes a machine.
   - Fails with every mistake, each with the variable, what is wrong and the line to write instead.
-  - Takes the lease of the run on the machine, unless in check mode. M(jupyterhub.home.report) gives it back.
+  - Takes the lease of the run on the machine, unless in check mode. M(jupyterhub.home.release) gives it back.
   - The variables themselves are no options, and are taken from the inventory and from where else Ansible has them.
 options:
   role_path: {type: path, required: true, description: "The role's folder, with its C(meta/argument_specs.yml)."}
   entry_point: {type: str, default: main, description: The role's entry point whose variables are checked.}
+  done: {type: str, default: nothing was changed, description: "What the run has done before, as mistakes say it."}
 attributes:
   check_mode: {support: full, description: Whether it runs in check mode.}
 """
@@ -45,9 +46,16 @@ run:
   description: Identity of this run, which has the lease; empty in check mode.
   type: str
   returned: success
-builds:
-  description: The images that are to be built here.
-  type: list
-  elements: dict
+docker:
+  description: What is missing of Docker on the machine.
+  type: dict
+  returned: with the entry point main
+images:
+  description: "The images: C(base), C(builds), C(tags) and those that the engine does not have, C(missing)."
+  type: dict
+  returned: with the entry point main
+files:
+  description: The files below the role's folder on the machine, without those that may hold a secret of the owner's.
+  type: dict
   returned: with the entry point main
 """
