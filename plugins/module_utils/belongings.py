@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import LABEL, docker
 
@@ -122,3 +123,14 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
     return found
+
+
+def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:
+    """What is there to uninstall: all that the project has, by kind, the projects on the machine, each with its
+    folder, and the project that the given folder belongs to. Nothing while an engine does not answer."""
+    if docker["installed"] and not docker["version"]:
+        return {}
+    hubs = projects() if docker["version"] else {}
+    using = next((hub for hub, its_folder in hubs.items() if its_folder == str(directory)), "")
+    owner = owner_of(directory) or using
+    return {"belongings": belongings(project, directory), "projects": hubs, "owner": owner}

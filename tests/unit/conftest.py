@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -152,3 +153,31 @@ def os_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mod
         monkeypatch.setattr(module, "Path", lambda path: other if path == "/etc/os-release" else tmp_path / "nothing")
 
     return replace
+
+
+DOCKER_13 = {
+    "ServerVersion": "26.1.5+dfsg1",
+    "DockerRootDir": "/var/lib/docker",
+    "ClientInfo": {"Plugins": [{"Name": "buildx", "Version": "0.13.1"}, {"Name": "compose", "Version": "2.26.1"}]},
+}
+
+
+def docker(program: Program, info: object, more: str = "", status: int = 0) -> Path:
+    """A docker whose `info` prints this."""
+    text = info if isinstance(info, str) else json.dumps(info)
+    return program(
+        "docker",
+        f"""case $1 in
+        info) cat <<'END'\n{text}\nEND\nexit {status} ;;
+        --version) echo 'Docker version 26.1.5+dfsg1, build a72d7cd' ;;
+        {more}\nesac""",
+    )
+
+
+@pytest.fixture
+def held() -> Iterator[int]:
+    """A port on 127.0.0.1 that somebody listens on."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
