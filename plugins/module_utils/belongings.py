@@ -8,29 +8,33 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.module_utils.engine import LABEL, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 
-# All that the role writes into its folder; first what tasks/files.yml has the files module keep exactly.
-OWN_FOLDERS = ["hub", "images", "secrets", "watch"]
-OWN_ENTRIES = frozenset({*OWN_FOLDERS, "users", "compose.yml", ".compose.yml.new", "written.json", ".written.json.new"})
-# All that the role builds, by the last part of its name.
-OWN_IMAGES = ("base", "hub", "proxy", "user")
-COMPOSE = "com.docker.compose.project"
 # Where systemd has a link to the unit that lies in the role's folder.
 UNITS = Path("/etc/systemd/system")
 
 
 def owner_of(folder: Path) -> str:
     """The project whose compose.yml is in a folder; '' without one that names its project."""
-    compose = folder / "compose.yml"
+    compose = folder / contract.COMPOSE_FILE
     text = compose.read_text(encoding="utf-8", errors="replace") if compose.is_file() else ""
     named = re.search(r"^name: (\S+)$", text, re.M)
     return named[1] if named else ""
 
 
+def own_entries(folder: Path) -> set[str]:
+    """The names of what is the role's in a folder: all that it writes there, and by the folder's own record all that
+    any version of it has written there, which may know more folders than this one."""
+    own = {*contract.folders(), contract.COMPOSE_FILE, contract.RECORD, *Record(folder).entries()}
+    own |= {f".{name}.new" for name in own}  # see replace_file, of a run that was killed
+    return {entry.name for entry in folder.iterdir() if entry.name in own}
+
+
 def foreign_entries(folder: Path) -> list[str]:
     """What is in a folder and not the role's, by name."""
-    return sorted({entry.name for entry in folder.iterdir()} - OWN_ENTRIES)
+    return sorted({entry.name for entry in folder.iterdir()} - own_entries(folder))
 
 
 def directory_problem(path: Path, project: str) -> str:
@@ -51,7 +55,7 @@ def is_of(folder: Path, project: str) -> bool:
         return False
     owner = owner_of(folder)
     return owner == project or (
-        not owner and not foreign_entries(folder) and any((folder / name).is_dir() for name in (*OWN_FOLDERS, "users"))
+        not owner and not foreign_entries(folder) and any((folder / name).is_dir() for name in own_entries(folder))
     )
 
 
@@ -63,8 +67,9 @@ def listed(*arguments: str) -> list[list[str]]:
 def containers() -> list[dict[str, str]]:
     """Every container: its name, image, Compose project with folder, and the project of ours that its labels name."""
     columns = {
-        "name": ".Names", "image": ".Image", "compose": f'.Label "{COMPOSE}"', "server_of": f'.Label "{LABEL}.project"',
-        "folder": f'.Label "{COMPOSE}.working_dir"', "tokens": f'.Label "{LABEL}.tokens"',
+        "name": ".Names", "image": ".Image", "compose": f'.Label "{contract.COMPOSE_PROJECT}"',
+        "server_of": f'.Label "{contract.PROJECT_LABEL}"', "folder": f'.Label "{contract.COMPOSE_FOLDER}"',
+        "tokens": f'.Label "{contract.TOKENS_LABEL}"',
     }  # fmt: skip
     form = "|".join(f"{{{{{column}}}}}" for column in columns.values())
     return [dict(zip(columns, line, strict=True)) for line in listed("ps", "--all", "--format", form)]
@@ -73,7 +78,7 @@ def containers() -> list[dict[str, str]]:
 def project_of(container: dict[str, str]) -> str:
     """The project of ours that a container belongs to; '' for all others, those of other Compose projects too."""
     compose = container["compose"]
-    ours = container["tokens"] or container["image"].startswith(tuple(f"{compose}/{name}:" for name in OWN_IMAGES))
+    ours = container["tokens"] or container["image"].partition(":")[0] in contract.images(compose)
     return container["server_of"] or (compose if compose and ours else "")
 
 
@@ -82,10 +87,10 @@ def volumes(hubs: Collection[str] = ()) -> list[tuple[str, str]]:
 
     hubs: projects that are there, whose own volume counts also where somebody has taken its labels away.
     """
-    form = f'{{{{.Name}}}}|{{{{.Label "{LABEL}.project"}}}}|{{{{.Label "{COMPOSE}"}}}}'
+    form = f'{{{{.Name}}}}|{{{{.Label "{contract.PROJECT_LABEL}"}}}}|{{{{.Label "{contract.COMPOSE_PROJECT}"}}}}'
     found = []
     for name, ours, compose in listed("volume", "ls", "--format", form):
-        by_name = name.removesuffix("-data") if name.endswith("-data") else ""
+        by_name = contract.project_of_data(name)
         if ours or (by_name and (compose == by_name or (not compose and by_name in hubs))):
             found.append((name, ours or by_name))
     return found
@@ -107,19 +112,19 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     """
     folders = {str(directory)}
     found: dict[str, list[str]] = {"units": [], "containers": [], "networks": [], "images": [], "volumes": []}
-    unit = UNITS / f"{project}-watch.service"
+    unit = UNITS / contract.watch_unit(project)
     found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == "watch" else []
     if shutil.which("docker"):
         own = [container for container in containers() if project_of(container) == project]
         folders |= {container["folder"] for container in own if container["compose"] == project} - {""}
         found["containers"] = sorted(container["name"] for container in own)
-        networks = docker("network", "ls", "--filter", f"label={COMPOSE}={project}", "--format", "{{.Name}}")
-        found["networks"] = [name for name in networks.split() if name == project]
+        networks = docker(
+            "network", "ls", "--filter", f"label={contract.COMPOSE_PROJECT}={project}", "--format", "{{.Name}}"
+        )
+        found["networks"] = [name for name in networks.split() if name == contract.network(project)]
         images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
         # By name: the same image may have another one, of a second hub's or the owner's.
-        found["images"] = sorted(
-            name for name in images if name.startswith(tuple(f"{project}/{own}:" for own in OWN_IMAGES))
-        )
+        found["images"] = sorted(name for name in images if name.partition(":")[0] in contract.images(project))
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
     return found

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
-from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import COMPOSE
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     attached,
     compose_labels,
@@ -17,7 +17,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_ghost,
     is_plain,
     labelled,
-    trial_names,
     unattached,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
@@ -25,7 +24,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.record import Reco
 
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
-TRIED = "hub/tried"
 GHOST = "had no process, though Docker took it for a running one"
 
 
@@ -35,7 +33,7 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
     edited: somebody else changed compose.yml; then this is of the file as it was left. Compose takes a tenth of a
     second, and is asked once about a file.
     """
-    file, kept = record.root / "compose.yml", Path(HASHES.format(project))
+    file, kept = record.root / contract.COMPOSE_FILE, Path(HASHES.format(project))
     left = record.before[file.name][0] if edited else mark_of(file)
     about = f"{version} {left.split()[0]}"
     try:
@@ -63,28 +61,29 @@ def project_state(
     start: some of that is for Compose to mend. mend: some of it Compose would not mend. folder: from which the hub was
     started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
     """
-    data = f"{project}-data"
-    names = {service: f"{project}-{service}" for service in ("hub", "proxy")}
-    things = inspect(*names.values(), project, data, f"{data}-aside", *trial_names(project))
-    outside = unattached(project, things.get(project))
-    edited = bool(record.how_strange("compose.yml"))
+    data, aside = contract.data_volume(project), contract.aside_volume(project)
+    users, trial = contract.network(project), contract.trial_containers(project)
+    names = contract.containers(project)
+    things = inspect(*names.values(), users, data, aside, *trial)
+    outside = unattached(project, things.get(users))
+    edited = bool(record.how_strange(contract.COMPOSE_FILE))
     hashes = config_hashes(project, record, compose_version(), edited)
     before_first_run = not hashes and not edited
     for_compose, for_mend = [], []
-    if f"{data}-aside" in things:
+    if aside in things:
         for_mend.append(f"a run had stopped while it moved the volume {data}.")
-    if things.keys() & set(trial_names(project)):
+    if things.keys() & set(trial):
         for_mend.append("a run had stopped while it tried new settings.")
     if not before_first_run:
-        volume, network = things.get(data), things.get(project)
+        volume, network = things.get(data), things.get(users)
         if not volume:
             for_compose.append(f"the volume {data} was gone.")
-        elif is_plain(volume) and not labelled(volume, compose_labels(project, "volume", "data")):
+        elif is_plain(volume) and not labelled(volume, compose_labels(project, "volume", contract.DATA)):
             for_mend.append(f"the volume {data} had other labels.")
         if not network:
-            for_mend.append(f"the network {project} was gone.")
-        elif not labelled(network, compose_labels(project, "network", "users")):
-            for_mend.append(f"the network {project} had other labels.")
+            for_mend.append(f"the network {users} was gone.")
+        elif not labelled(network, compose_labels(project, "network", contract.NETWORK)):
+            for_mend.append(f"the network {users} had other labels.")
         for_mend += [f"the server {name} was not in the network." for name in outside]
         for service, name in names.items():
             if name not in things:
@@ -96,26 +95,23 @@ def project_state(
             for what in strangeness(things[name], hashes.get(service), network, known_images):
                 (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
     found = for_mend + for_compose
-    network = things.get(project) or {}
+    network = things.get(users) or {}
+    hub = things.get(names[contract.HUB.name])
     named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
     return {
         "settled": not found and not edited and not before_first_run,
         "found": found,
         "mend": bool(for_mend),
         "start": bool(for_compose),
-        "folder": (things[names["hub"]]["Config"]["Labels"].get(f"{COMPOSE}.working_dir") or "")
-        if names["hub"] in things
-        else "",
+        "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
     }
 
 
 def other_name(project: str, service: str) -> str:
     """What somebody has named the container of a service; '' if there is none."""
-    labels = {"project": project, "service": service}
-    filters = [
-        part for key, value in labels.items() for part in ("--filter", f"label=com.docker.compose.{key}={value}")
-    ]
+    labels = {contract.COMPOSE_PROJECT: project, contract.COMPOSE_SERVICE: service}
+    filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
     return (output("docker", "ps", "--all", *filters, "--format", "{{.Names}}") or "").partition("\n")[0]
 
 
@@ -129,7 +125,7 @@ def strangeness(
         GHOST: not ghost,
         f"was {status}": ghost or status in ("running", "restarting"),
         "was made with other settings":
-            config_hash in (None, container["Config"]["Labels"].get("com.docker.compose.config-hash")),
+            config_hash in (None, container["Config"]["Labels"].get(contract.COMPOSE_HASH)),
         "ran on an image that was removed or replaced":
             known_images.get(container["Config"]["Image"]) == container["Image"],
         "was not in its network": network is None or attached(container, network),
@@ -139,7 +135,7 @@ def strangeness(
 
 def watched(project: str, directory: Path) -> bool:
     """Whether what starts hub and proxy where Docker gives up is at work, and stays so after a reboot."""
-    unit = f"{project}-watch.service"
+    unit = contract.watch_unit(project)
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
     shown = dict(
         line.split("=", 1) for line in (output("systemctl", "show", f"--property={names}", unit) or "").splitlines()
@@ -151,15 +147,15 @@ def watched(project: str, directory: Path) -> bool:
 
 def tried(record: Record) -> str:
     """The digest of what has been found to work, as the role left it; '' where that is not known."""
-    kept = record.root / TRIED
-    return "" if record.how_strange(TRIED) or not kept.is_file() else kept.read_text(encoding="utf-8").strip()
+    kept = record.root / contract.TRIED
+    return "" if record.how_strange(contract.TRIED) or not kept.is_file() else kept.read_text(encoding="utf-8").strip()
 
 
 def declared_users(*directories: Path) -> list[str]:
     """The names of the list that the hub has now, in the first of these folders with one; nothing before any run."""
     for directory in directories:
         try:
-            return sorted(json.loads((directory / "users/users.json").read_text(encoding="utf-8")))
+            return sorted(json.loads((directory / contract.USERS / contract.USERS_LIST).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             pass
     return []

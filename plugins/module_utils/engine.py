@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-LABEL = "jupyterhub-home"
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 
 
 class EngineError(Exception):
@@ -41,13 +41,13 @@ def has_image(image: str) -> bool:
 
 def compose_labels(project: str, what: str, own: str) -> dict[str, str]:
     """By which Compose knows a network or volume of a project."""
-    return {"com.docker.compose.project": project, f"com.docker.compose.{what}": own}
+    return {contract.COMPOSE_PROJECT: project, f"{contract.COMPOSE}.{what}": own}
 
 
 def made_labels(project: str, what: str, own: str) -> dict[str, str]:
     """All that Compose gives a network or volume of a project that it makes."""
     version = docker("compose", "version", "--short").partition("-")[0]  # without the package's
-    return {**compose_labels(project, what, own), "com.docker.compose.version": version}
+    return {**compose_labels(project, what, own), contract.COMPOSE_VERSION: version}
 
 
 def labelled(thing: dict[str, Any], labels: dict[str, str]) -> bool:
@@ -68,14 +68,10 @@ def folder(volume: str) -> Path:
     return Path(found["Mountpoint"])
 
 
-def trial_names(project: str) -> tuple[str, str, str]:
-    """The containers in which settings are tried: the hub's, a user's server, and what readies its home."""
-    return f"{project}-trial", f"{project}-trial-server", f"{project}-trial-server-home"
-
-
 def remove_trial(project: str) -> None:
-    """Remove them, with the volumes of their own, if they are there."""
-    subprocess.run(("docker", "rm", "--force", "--volumes", *trial_names(project)), capture_output=True, check=False)
+    """Remove the containers of a trial, with the volumes of their own, if they are there."""
+    names = contract.trial_containers(project)
+    subprocess.run(("docker", "rm", "--force", "--volumes", *names), capture_output=True, check=False)
 
 
 def attached(container: dict[str, Any], network: dict[str, Any]) -> bool:
@@ -104,7 +100,9 @@ def unattached(project: str, network: dict[str, Any] | None) -> list[str]:
 
     One whose owner chose another network for it is none of these.
     """
-    running = docker("ps", "--no-trunc", "--quiet", "--filter", f"label={LABEL}.project={project}").split()
+    running = docker("ps", "--no-trunc", "--quiet", "--filter", f"label={contract.PROJECT_LABEL}={project}").split()
     members = (network or {}).get("Containers") or {}
     outside = inspect(*(server for server in running if server not in members))
-    return sorted(name for name, thing in outside.items() if thing["HostConfig"]["NetworkMode"] == project)
+    return sorted(
+        name for name, thing in outside.items() if thing["HostConfig"]["NetworkMode"] == contract.network(project)
+    )

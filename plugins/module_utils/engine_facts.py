@@ -10,9 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 
-SOCKET = "/var/run/docker.sock"
 # Of the containerd that dockerd runs itself where it finds none.
 OWN_CONTAINERD = "/run/docker/containerd/containerd.sock"
 # See cgroups(7).
@@ -42,7 +42,7 @@ def engine() -> dict[str, Any]:
         "root": info.get("DockerRootDir") or None,
         "images": image_folder(info),
         "limits": limits(info),
-        "socket_gid": os.stat(SOCKET).st_gid if version and os.path.exists(SOCKET) else None,
+        "socket_gid": os.stat(contract.SOCKET).st_gid if version and os.path.exists(contract.SOCKET) else None,
     }
 
 

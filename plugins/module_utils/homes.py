@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 
-from ansible_collections.jupyterhub.home.plugins.module_utils.engine import LABEL, EngineError, docker, folder
-
-HOME = "-home"  # what the name of a home volume ends in; no user's name is escaped so that it does
-
-
-def volume_names(project: str, user: str) -> tuple[str, str]:
-    """The volumes that a user's servers mount, as home and as work folder.
-
-    DockerSpawner escapes everything in a name but a-z and 0-9.
-    """
-    work = f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
-    return work + HOME, work
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
 
 
 class Homes:
@@ -34,13 +23,11 @@ class Homes:
 
     def of(self, user: str) -> list[str]:
         """The names of a user's volumes, without those that are not there."""
-        return [name for name in volume_names(self.project, user) if name in self.names]
+        return [name for name in contract.user_volumes(self.project, user) if name in self.names]
 
     def users(self) -> list[str]:
         """The names of all who have a volume."""
-        form = re.compile(rf"{re.escape(self.project)}-user-((?:[a-z0-9]|-[0-9a-f]{{2}})+?)(?:-home)?")
-        escaped = {found[1] for name in self.names if (found := form.fullmatch(name))}
-        return sorted(re.sub(r"-([0-9a-f]{2})", lambda sign: chr(int(sign[1], 16)), name) for name in escaped)
+        return sorted({user for name in self.names if (user := contract.user_of_volume(self.project, name))})
 
     def has_files(self, volume: str) -> bool:
         """Whether a volume is there with files in it; EngineError where that cannot be seen."""
@@ -69,7 +56,7 @@ class Homes:
         for new, old in sorted(renamed.items()):
             if not self.of(old):
                 continue
-            (old_home, source), (new_home, target) = (volume_names(self.project, name) for name in (old, new))
+            (old_home, source), (new_home, target) = (contract.user_volumes(self.project, name) for name in (old, new))
             if self.has_files(source) and self.has_files(target):
                 raise EngineError(
                     f"Both {old} and {new} have files, in the volumes {source} and {target}; neither was touched. "
@@ -92,7 +79,7 @@ class Homes:
             return
         files = folder(source)
         if files.is_dir():  # else a run was killed after the files had moved
-            labels = (f"--label={LABEL}.project={self.project}", f"--label={LABEL}.user={user}")
+            labels = (f"--label={contract.PROJECT_LABEL}={self.project}", f"--label={contract.USER_LABEL}={user}")
             there = folder(docker("volume", "create", *labels, target))
             if kept:
                 there.rename(files / kept)

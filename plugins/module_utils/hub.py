@@ -11,6 +11,8 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+
 # A hub that fails on its configuration is restarted by Docker at once; a start that is merely slow is not.
 CRASHES = 3
 PAUSE = 0.25  # seconds between two tries
@@ -107,7 +109,7 @@ def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answ
 
 def database_help(container: str) -> str:
     """What it means that the database of a hub's container cannot be used."""
-    return DATABASE_HELP.format(volume=container.removesuffix("-hub") + "-data")
+    return DATABASE_HELP.format(volume=contract.data_volume(contract.project_of_hub(container)))
 
 
 def last_words(container: str) -> str:

@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
 
@@ -39,7 +41,7 @@ def port_holder(project: str, address: str, port: int) -> dict[str, str]:
 
     error: the system's words for that error.
     """
-    own = f"label=com.docker.compose.project={project}"
+    own = f"label={contract.COMPOSE_PROJECT}={project}"
     published = output("docker", "ps", "--filter", own, "--format", "{{.Ports}}")
     if re.search(rf":{port}->", published or ""):
         return {"state": "ours", "error": ""}

@@ -6,9 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 
-NAME = "written.json"
 ABSENT = "absent"
 MODE = "given another owner or mode"
 SHOWN = 5  # names in one line
@@ -56,12 +56,16 @@ class Record:
         self.marks: dict[str, list[str]] = {}
         self.wish = ""
         try:
-            kept = json.loads((root / NAME).read_text(encoding="utf-8"))
+            kept = json.loads((root / contract.RECORD).read_text(encoding="utf-8"))
             self.marks = {str(path): [str(one) for one in marks] for path, marks in kept["files"].items()}
             self.wish = str(kept["wish"])
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             pass  # nobody can tell any more who changed what, and every file is looked at all the same
         self.before = {path: list(marks) for path, marks in self.marks.items()}
+
+    def entries(self) -> set[str]:
+        """The names in the root of all that was written: files there, and folders with files in them."""
+        return {path.partition("/")[0] for path in self.before}
 
     def intact(self, exact: list[str]) -> str:
         """The wish, if every file and folder is as it was left then and the exact folders hold no other; else ''."""
@@ -118,7 +122,7 @@ class Record:
         if (self.marks, wish) != (self.before, self.wish):
             text = json.dumps({"wish": wish, "files": self.marks}, indent=1, sort_keys=True) + "\n"
             stat = self.root.stat()
-            replace_file(self.root / NAME, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
+            replace_file(self.root / contract.RECORD, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
             self.before, self.wish = {path: list(marks) for path, marks in self.marks.items()}, wish
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_image
 
 DOCUMENTATION = r"""
@@ -199,7 +200,7 @@ def superfluous(prefix: str, keep: set[str]) -> list[str]:
     """The images of ours that are not to be kept and that no user's server runs on."""
     named = ["--format", "{{.Repository}}:{{.Tag}}"]
     images = run(["docker", "image", "ls", "--filter", f"reference={prefix}*", *named], "Listing images").split()
-    servers = ["docker", "ps", "--all", "--filter", "label=jupyterhub-home.project", "--format", "{{.Image}}"]
+    servers = ["docker", "ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
     in_use = set(run(servers, "Listing servers").split())
     return [image for image in images if image not in keep | in_use]
 

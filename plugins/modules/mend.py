@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
-    LABEL,
     EngineError,
     attached,
     compose_labels,
@@ -21,7 +21,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     labelled,
     made_labels,
     remove_trial,
-    trial_names,
     unattached,
 )
 
@@ -47,8 +46,6 @@ done: {description: "What was, or would be, mended, in words.", type: list, elem
 renews: {description: "Whether Compose has to make a container now.", type: bool, returned: always}
 """
 
-SERVICES = ("hub", "proxy")
-
 
 def holds_files(path: Path) -> bool:
     """Whether a folder is there with anything in it."""
@@ -60,6 +57,7 @@ class Project:
 
     def __init__(self, name: str, directory: Path, *, pretend: bool) -> None:
         self.name, self.directory, self.pretend = name, directory, pretend
+        self.network = contract.network(name)
         self.done: list[str] = []
         self.removed: set[str] = set()  # containers
 
@@ -74,7 +72,7 @@ class Project:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """Those that Compose knows as the project's, by name."""
-        ids = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
+        ids = docker("ps", "--all", "--quiet", "--filter", f"label={contract.COMPOSE_PROJECT}={self.name}").split()
         return {name: thing for name, thing in inspect(*ids).items() if name not in self.removed}
 
     def remove(self, name: str) -> None:
@@ -85,29 +83,29 @@ class Project:
 
     def mend(self) -> None:
         """All of it, in the order in which a kill does least harm; raises EngineError."""
-        if left := sorted(inspect(*trial_names(self.name))):
+        if left := sorted(inspect(*contract.trial_containers(self.name))):
             if not self.pretend:
                 remove_trial(self.name)
             for name in left:
                 self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
         self.mend_volume()
-        network = inspect(self.name).get(self.name)
-        whole = network and labelled(network, compose_labels(self.name, "network", "users"))
+        network = inspect(self.network).get(self.network)
+        whole = network and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
         for name, container in sorted(self.containers().items()):
             self.mend_container(name, container, network if whole else None)
         members = {} if whole else self.renew_network(network)
         for server in unattached(self.name, network if whole else None):
             members.setdefault(server, [])
         for member, aliases in sorted(members.items()):
-            self.do("network", "connect", *(f"--alias={alias}" for alias in aliases), self.name, member)
+            self.do("network", "connect", *(f"--alias={alias}" for alias in aliases), self.network, member)
             self.say(f"Connected to the network: {member}", f"Would be connected to the network: {member}")
 
     def mend_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
         """Have a container go on as it is, or remove it if it cannot."""
-        service = container["Config"]["Labels"].get("com.docker.compose.service")
-        if service not in SERVICES:
+        service = container["Config"]["Labels"].get(contract.COMPOSE_SERVICE)
+        if service not in contract.services():
             return  # Compose removes what is none of its services
-        right = f"{self.name}-{service}"
+        right = contract.container(self.name, service)
         in_the_way = name != right and inspect(right)
         if not network or not attached(container, network) or in_the_way or is_ghost(container):
             self.remove(name)
@@ -123,24 +121,24 @@ class Project:
         """Make the network as Compose does; gives the aliases of whoever was in it and is to be in it again."""
         names = sorted(member["Name"] for member in ((network or {}).get("Containers") or {}).values())
         members = {
-            name: thing["NetworkSettings"]["Networks"][self.name].get("Aliases") or []
+            name: thing["NetworkSettings"]["Networks"][self.network].get("Aliases") or []
             for name, thing in inspect(*names).items()
             if name not in self.removed
         }
         for name in members:
-            self.do("network", "disconnect", "--force", self.name, name)
+            self.do("network", "disconnect", "--force", self.network, name)
         if network:
             self.do("network", "rm", network["Id"])
         # The only way to have exactly the labels that this Compose gives; it makes the proxy's container besides.
-        file = str(self.directory / "compose.yml")
-        self.do("compose", "--file", file, "create", "--no-build", "--pull", "never", "proxy")
-        self.say(f"Network made anew: {self.name}", f"Network would be made anew: {self.name}")
+        file = str(self.directory / contract.COMPOSE_FILE)
+        self.do("compose", "--file", file, "create", "--no-build", "--pull", "never", contract.PROXY.name)
+        self.say(f"Network made anew: {self.network}", f"Network would be made anew: {self.network}")
         return members
 
     def mend_volume(self) -> None:
         """Give the hub's volume its labels: its folder goes to a second volume, and to a new one of the old name."""
-        name, aside = f"{self.name}-data", f"{self.name}-data-aside"
-        labels = compose_labels(self.name, "volume", "data")
+        name, aside = contract.data_volume(self.name), contract.aside_volume(self.name)
+        labels = compose_labels(self.name, "volume", contract.DATA)
         volumes = {volume["Name"]: volume for volume in self.volumes(name, aside)}
         there = volumes.get(name)
         right = there is not None and (labelled(there, labels) or not is_plain(there))
@@ -161,13 +159,13 @@ class Project:
         self.release(name, aside)
         if not self.pretend:
             if not moved:
-                docker("volume", "create", f"--label={LABEL}.project={self.name}", aside)
+                docker("volume", "create", f"--label={contract.PROJECT_LABEL}={self.name}", aside)
                 if there and folder(name).is_dir():
                     folder(name).rename(folder(aside))
             if not right:
                 if there:
                     docker("volume", "rm", name)
-                made = made_labels(self.name, "volume", "data")
+                made = made_labels(self.name, "volume", contract.DATA)
                 docker("volume", "create", *(f"--label={key}={value}" for key, value in made.items()), name)
             if folder(aside).is_dir() and not holds_files(folder(name)):
                 folder(aside).rename(folder(name))

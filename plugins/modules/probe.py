@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import OWN_FOLDERS, directory_problem, present
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, watched
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts import engine, images
@@ -120,7 +121,7 @@ def main() -> None:
             "dpkg_broken": asked_dpkg.result(),
             "port": asked_port.result(),
             "directory": directory_problem(directory, wanted["project"]),
-            "written": record.intact(OWN_FOLDERS),
+            "written": record.intact(contract.exact_folders()),
             "tried": tried(record),
             "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
             "folders": {path: folder(path) for path in wanted["sources"]},

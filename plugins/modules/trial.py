@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
-    LABEL,
     EngineError,
     docker,
     has_image,
     inspect,
     made_labels,
     remove_trial,
-    trial_names,
 )
 
 DOCUMENTATION = r"""
@@ -58,42 +57,45 @@ SERVERS_TIMEOUT = 1800
 
 def has_network(project: str, *, make: bool) -> bool:
     """Whether the project's network is there; make: as Compose would."""
-    if project in inspect(project):
+    network = contract.network(project)
+    if network in inspect(network):
         return True
     if not make:
         return False
-    labels = made_labels(project, "network", "users")
-    docker("network", "create", *(f"--label={key}={value}" for key, value in labels.items()), project)
+    labels = made_labels(project, "network", contract.NETWORK)
+    docker("network", "create", *(f"--label={key}={value}" for key, value in labels.items()), network)
     return True
 
 
 def command_line(wanted: dict[str, Any], network: str) -> list[str]:
     """The container that the hub's service has, but for what the hub keeps."""
     owner, project = f"{wanted['owner']}:{wanted['owner']}", wanted["project"]
+    name = contract.trial_containers(project)[0]
     memory = f"uid={wanted['owner']},gid={wanted['owner']},mode=0700"
+    kept = (contract.HUB_HOME, contract.HUB_SETTINGS_FOLDER, contract.SECRETS_FOLDER)
     options = [
-        f"--name={trial_names(project)[0]}", f"--label={LABEL}.trial={project}", f"--network={network or 'bridge'}",
+        f"--name={name}", f"--label={contract.TRIAL_LABEL}={project}", f"--network={network or 'bridge'}",
         f"--user={owner}", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--pids-limit=512",
-        "--log-driver=none", "--tmpfs=/tmp",
-        *(f"--tmpfs={path}:{memory}" for path in ("/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets")),
-        "--volume=/var/run/docker.sock:/var/run/docker.sock",
+        "--log-driver=none", "--tmpfs=/tmp", *(f"--tmpfs={path}:{memory}" for path in kept),
+        f"--volume={contract.SOCKET}:{contract.SOCKET}",
     ]  # fmt: skip
     if wanted["socket_gid"] is not None:
         options.append(f"--group-add={wanted['socket_gid']}")
-    users = Path(wanted["directory"]) / "users"
+    users = Path(wanted["directory"]) / contract.USERS
     if users.is_dir():
-        options.append(f"--volume={users}:/var/lib/extrausers:ro")
-    if f"{project}-data" in inspect(f"{project}-data"):
-        options.append(f"--volume={project}-data:/run/kept:ro")
-    program = ["python", "/usr/local/lib/jupyterhub-home/trial.py"]
+        options.append(f"--volume={users}:{contract.EXTRAUSERS}:ro")
+    data = contract.data_volume(project)
+    if data in inspect(data):
+        options.append(f"--volume={data}:/run/kept:ro")
+    program = ["python", f"{contract.PROGRAMS}/trial.py"]
     return ["docker", "run", "--rm", "--interactive", "--init", *options, wanted["image"], *program]
 
 
 def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     """What the trial answers, {problems: ...}."""
     wish = {
-        "files": json.loads(wanted["settings"]), "host": trial_names(wanted["project"])[0], "network": network,
-        "seconds": wanted["timeout"],
+        "files": json.loads(wanted["settings"]), "host": contract.trial_containers(wanted["project"])[0],
+        "network": network, "seconds": wanted["timeout"],
     }  # fmt: skip
     limit = wanted["timeout"] + 60 + (SERVERS_TIMEOUT if network else 0)
     remove_trial(wanted["project"])  # of a run that was killed

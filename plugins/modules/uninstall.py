@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import (
-    OWN_ENTRIES,
     UNITS,
     belongings,
     foreign_entries,
+    own_entries,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
@@ -38,12 +39,13 @@ notes: {description: "What goes and what stays, in words.", type: list, elements
 def clear(folders: list[str]) -> None:
     """Remove what the role wrote into each folder, and then the folder if nothing else is in it."""
     for folder in map(Path, folders):
-        for entry in folder.iterdir():
-            if entry.name in OWN_ENTRIES:
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink()
+        # The record last: after a kill, it tells the next run what else is the role's.
+        for name in sorted(own_entries(folder), key=lambda name: name == contract.RECORD):
+            entry = folder / name
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
         # One that is a link or a disk of its own stays, empty.
         if not any(folder.iterdir()) and not folder.is_symlink() and not folder.is_mount():
             folder.rmdir()

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_password, verifies
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
@@ -66,8 +67,6 @@ outdated: {description: "Running servers, and which of their settings are not to
 # Above every ordinary user of the image and the host, so that no file on the host belongs to one of them.
 FIRST_ID = 100000
 GROUP = "hubusers"
-# Beside them: the names whose homes were deleted.
-DELETED = "homes-deleted"
 # Stopping a server takes half a minute, and one that is starting is waited for.
 HUB_TIMEOUT = 300  # seconds
 CHECK_TIMEOUT = 10  # it only looks, and its container may be one that somebody has paused
@@ -117,7 +116,7 @@ class Accounts:
         shadow = table(directory / "shadow")
         old_hashes = {name: fields[1] for name, fields in shadow.items()}
         try:
-            self.old = json.loads((directory / "users.json").read_text(encoding="utf-8"))
+            self.old = json.loads((directory / contract.USERS_LIST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.old = {}
         # A hash takes its 20 ms by design; on all processors at once, a long list takes less.
@@ -143,8 +142,8 @@ class Accounts:
         wishes = {
             "group": (f"{GROUP}:x:{FIRST_ID}:\n", 0o644, 0, 0),
             "passwd": (passwd, 0o644, 0, 0),
-            "undeclared.json": (json.dumps({"stay": self.keep_undeclared}) + "\n", 0o640, 0, self.owner),
-            "users.json": (json.dumps(self.new, indent=2, sort_keys=True) + "\n", 0o640, 0, self.owner),
+            contract.UNDECLARED: (json.dumps({"stay": self.keep_undeclared}) + "\n", 0o640, 0, self.owner),
+            contract.USERS_LIST: (json.dumps(self.new, indent=2, sort_keys=True) + "\n", 0o640, 0, self.owner),
             "shadow": ("".join(f"{n}:{self.hashes[n]}:::::::\n" for n in self.names), 0o400, self.owner, self.owner),
         }
         changed: bool = make_folder(self.directory, pretend=pretend)
@@ -189,7 +188,7 @@ class Accounts:
             line(name, user, ", another password" if name in self.new_passwords and name in self.old else "")
             for name, user in self.new.items()
         )
-        file = str(self.directory / "users.json")
+        file = str(self.directory / contract.USERS_LIST)
         return {"before_header": file, "after_header": file, "before": "".join(old), "after": "".join(new)}
 
 
@@ -254,13 +253,14 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
     timeout = CHECK_TIMEOUT if module.check_mode else HUB_TIMEOUT
 
     def ask() -> dict[str, Any]:
-        root = present_url(wanted["url"], Path(wanted["token_file"]).with_name("hub.json"))
+        root = present_url(wanted["url"], Path(wanted["token_file"]).with_name(Path(contract.HUB_SETTINGS).name))
         url = f"{root}hub/api/jupyterhub-home/users"
         found: dict[str, Any] = json.loads(request(url, data=data, token=token, timeout=timeout))
         return found
 
     try:
-        return ask() if module.check_mode else patiently(ask, f"{wanted['project']}-hub", wanted["timeout"])
+        container = contract.container(wanted["project"], contract.HUB.name)
+        return ask() if module.check_mode else patiently(ask, container, wanted["timeout"])
     except NotFoundError:  # another authenticator decides who is known, or did until this run
         if module.check_mode and wanted["decides"]:
             module.warn("What the hub would change cannot be told: it has another login now, and an older version.")
@@ -280,7 +280,7 @@ def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: se
     """
     if not deleted:
         return []
-    record = accounts.directory / DELETED
+    record = accounts.directory / contract.HOMES_DELETED
     try:
         known = set(record.read_text(encoding="utf-8").split())
     except FileNotFoundError:

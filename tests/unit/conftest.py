@@ -181,3 +181,13 @@ def held() -> Iterator[int]:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         yield holder.getsockname()[1]
+
+
+@pytest.fixture
+def imagined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service `spark` and a folder `backup` that stand in the contract, and nowhere else."""
+    from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+
+    spark = contract.Service("spark", 58083, contract.HUB.group, (contract.PROXY_TOKEN,))
+    monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, spark))
+    monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("backup", exact=True)))

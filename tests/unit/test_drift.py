@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import drift
@@ -37,10 +37,9 @@ def test_who_watches(program: Program, tmp_path: Path, name: str, value: str) ->
 class Project:
     """A project as docker shows it: all as compose.yml says, until a test changes something."""
 
-    known: ClassVar[dict[str, str]] = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
-
     def __init__(self, program: Program, folder: Path) -> None:
         self.folder = folder
+        self.known = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
         (folder / "compose.yml").write_text("name: home\n")
         self.hashes = {"hub": "aaa", "proxy": "bbb"}
         self.things: dict[str, dict[str, Any]] = {
@@ -48,13 +47,7 @@ class Project:
             "home-data": {"Name": "home-data", "Driver": "local", "Labels": self.labels("volume", "data")},
         }
         for service in self.hashes:
-            self.things[f"home-{service}"] = {
-                "Name": f"/home-{service}",
-                "Image": f"sha256:{service}",
-                "State": {"Status": "running"},
-                "Config": {"Image": f"{service}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[service]}},
-                "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
-            }
+            self.things[f"home-{service}"] = self.service(service)
         more = """compose) cat "$here/hashes" ;;
             ps) case $* in *service=*) cat "$here/renamed" ;; *status=running*) cat "$here/listed" ;;
                 *) cat "$here/servers" ;; esac ;;
@@ -64,6 +57,15 @@ class Project:
         self.calls = docker(program, DOCKER_13, more=more)
         for name in ("servers", "renamed", "listed"):
             (self.calls.parent / name).touch()
+
+    def service(self, name: str) -> dict[str, Any]:
+        return {
+            "Name": f"/home-{name}",
+            "Image": f"sha256:{name}",
+            "State": {"Status": "running"},
+            "Config": {"Image": f"{name}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[name]}},
+            "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
+        }
 
     def labels(self, what: str, name: str) -> dict[str, str]:
         return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"}
@@ -283,3 +285,14 @@ def test_the_list_that_the_hub_has(tmp_path: Path, project: Project) -> None:
     labels["com.docker.compose.project.working_dir"] = str(elsewhere)
     project.look()
     assert project.state["folder"] == str(elsewhere)
+
+
+@pytest.mark.usefixtures("imagined")
+def test_a_service_that_the_contract_has_is_looked_at(project: Project) -> None:
+    project.hashes["spark"] = "ddd"
+    assert project.look() == (False, ["the container home-spark was gone."])
+    project.known["spark:1"] = "sha256:spark"
+    project.things["home-spark"] = project.service("spark")
+    assert project.look() == (True, [])
+    project.things["home-spark"]["State"]["Status"] = "paused"
+    assert project.look() == (False, ["the container home-spark was paused."])

@@ -363,3 +363,10 @@ def test_a_volume_that_is_elsewhere_stays_as_it_is(engine: Engine, four_steps: M
     """Its owner made it so, on another machine for example."""
     engine.state["volumes"]["home-data"] = {"labels": {}, "options": {"type": "nfs"}}
     assert four_steps()["done"] == []
+
+
+@pytest.mark.usefixtures("imagined")
+def test_a_service_that_the_contract_has_is_repaired(engine: Engine, four_steps: Mend) -> None:
+    containers = engine.state["containers"]
+    containers["elsewhere"] = engine.service("spark") | {"status": "paused"}
+    assert four_steps()["done"] == ["Paused no more: elsewhere", "Named home-spark again: elsewhere"]

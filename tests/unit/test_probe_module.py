@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 from ansible_collections.jupyterhub.home.plugins.modules import probe
 from conftest import DOCKER_13, ROLE, Program, RunModule, docker
 
@@ -54,7 +55,7 @@ def test_a_machine_without_an_engine_is_looked_at_too(
 def test_no_stray_is_overlooked() -> None:
     """Whatever the last task keeps exactly, the look compares."""
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
-    assert task["jupyterhub.home.files"]["exact"] == belongings.OWN_FOLDERS
+    assert task["jupyterhub.home.files"]["exact"] == contract.exact_folders()
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
@@ -67,3 +68,39 @@ def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
     assert belongings.directory_problem(folder, "lab") == "belongs to the project home"
     (folder / "thesis.tex").touch()
     assert belongings.directory_problem(folder, "home") == "holds what is not the role's (thesis.tex)"
+
+
+@pytest.mark.usefixtures("imagined")
+def test_a_folder_that_the_contract_has_is_the_roles(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "backup").mkdir()
+    assert belongings.directory_problem(tmp_path, "home") == ""
+    assert belongings.is_of(tmp_path, "home"), "as a killed first run leaves it"
+    (tmp_path / "compose.yml").touch()
+    record = Record(tmp_path)
+    record.end({"compose.yml": mark_of(tmp_path / "compose.yml")}, wish="all")
+    assert record.intact(contract.exact_folders()) == "all"
+    (tmp_path / "backup/other").touch()
+    assert record.intact(contract.exact_folders()) == ""
+
+
+def test_a_folder_that_another_version_has_written_is_the_roles(tmp_path: Path) -> None:
+    """The directory's own record tells what belongs to the role, and no list of this version."""
+    folders = (tmp_path / "backup", tmp_path / "archive")
+    for folder in folders:
+        folder.mkdir()
+        (folder / "file").touch()
+    assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive, backup)"
+    Record(tmp_path).end({"backup/file": mark_of(tmp_path / "backup/file"), "settings.yml": "gone"})
+    (tmp_path / ".settings.yml.new").touch()
+    assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive)"
+    folders[1].joinpath("file").unlink()
+    folders[1].rmdir()
+    assert belongings.directory_problem(tmp_path, "home") == ""
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": {"": ["x"], "/": ["x"], "../x": ["x"]}, "wish": ""}'])
+def test_a_record_that_is_broken_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "written.json").write_text(text)
+    (tmp_path / "x").mkdir()
+    assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (x)"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
 
@@ -165,3 +167,38 @@ def test_a_machine_without_docker_has_a_folder(
 def test_the_projects_on_the_machine(machine: Machine) -> None:
     assert belongings.projects() == {"home": str(machine.home), "lab": str(machine.lab), "old": ""}
     assert "cloud" not in json.dumps(belongings.belongings("home", machine.home))
+
+
+@pytest.mark.usefixtures("imagined")
+def test_what_the_contract_has_goes(machine: Machine, run_module: RunModule) -> None:
+    (machine.home / "backup").mkdir()
+    with (machine.home.parent / "image").open("a") as images, (machine.home.parent / "ps").open("a") as containers:
+        images.write("home/spark:1\n")
+        containers.write(f"home-spark|home/spark:1|home||{machine.home}|\n")
+    notes = run(run_module, "home", machine.home)["notes"]
+    assert "Removed, images: home/base:1, home/hub:1, home/spark:1" in notes
+    assert "Removed, containers: home-hub, home-proxy, home-spark, home-user-kim" in notes
+    assert not machine.home.exists()
+
+
+def test_what_another_version_has_written_goes(machine: Machine, run_module: RunModule) -> None:
+    """Its record tells, also after a kill; what it does not tell of stays."""
+    for name in ("backup", "photos"):
+        (machine.home / name).mkdir()
+    (machine.home / "backup/latest").touch()
+    (machine.home / ".settings.yml.new").touch()
+    Record(machine.home).end({"backup/latest": mark_of(machine.home / "backup/latest"), "settings.yml": "gone"})
+    done = run(run_module, "home", machine.home)
+    assert [path.name for path in machine.home.iterdir()] == ["photos"]
+    assert f"Kept, of the folder {machine.home}, what is not the role's: photos" in done["notes"]
+
+
+def test_the_record_is_removed_last(machine: Machine, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine.home / "backup").mkdir()
+    (machine.home / "backup/latest").touch()
+    Record(machine.home).end({"backup/latest": mark_of(machine.home / "backup/latest")})
+    removed: list[str] = []
+    monkeypatch.setattr(shutil, "rmtree", lambda path: removed.append(path.name))
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))
+    run(run_module, "home", machine.home)
+    assert removed[-1] == "written.json" and {"backup", "hub", "compose.yml"} <= set(removed)

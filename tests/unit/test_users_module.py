@@ -10,7 +10,7 @@ from typing import Any
 
 import jupyterhub_home as home
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, crypt, homes, hub
+from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, contract, crypt, hub
 from ansible_collections.jupyterhub.home.plugins.modules import users
 from conftest import Program, RunModule, Serve, Web
 from notes import foretold
@@ -559,7 +559,7 @@ ANNA = {"name": "anna", "password": "hunter2", "renamed_from": "anne"}
 @pytest.mark.parametrize("name", ["alice", "a.b", "a-b", "a_b-c.d", "_x", "a1", "kim.lee-1_2"])
 def test_a_volume_has_dockerspawners_name(name: str) -> None:
     work = f"home-user-{home.HomeSpawner._escape(name)}"
-    assert homes.volume_names("home", name) == (f"{work}-home", work)
+    assert contract.user_volumes("home", name) == (f"{work}-home", work)
 
 
 @pytest.fixture

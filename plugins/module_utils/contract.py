@@ -1,0 +1,158 @@
+"""What all parts must agree on: a hub's services, folders, files, names and labels. Each stands here and nowhere else.
+
+Whoever adds a service or a folder adds it here. Functions where a name has the project in it, and for what follows from
+the lists.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# --- Files and folders below the project's directory -----------------------
+COMPOSE_FILE = "compose.yml"
+RECORD = "written.json"  # marks of all that the role wrote
+HUB_SETTINGS, EXTRA_CONFIG, SPAWNER_SETTINGS = "hub/hub.json", "hub/extra.py", "hub/spawner.json"
+USERS_TOKEN, PROXY_TOKEN = "hub/users-token", "secrets/proxy-token"
+EDITION = "hub/edition"  # changes when the hub must be made anew for a reason that no setting tells
+TRIED = "hub/tried"  # a digest of the settings that a trial has found to work
+USERS = "users"
+USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
+
+
+class Folder(NamedTuple):
+    """One below the project's directory; exact: the role removes from it what it did not write."""
+
+    name: str
+    exact: bool
+
+
+FOLDERS = (
+    Folder("hub", exact=True),
+    Folder("images", exact=True),
+    Folder("secrets", exact=True),
+    Folder(USERS, exact=False),
+    Folder("watch", exact=True),
+)
+
+
+def folders() -> list[str]:
+    """The names of all."""
+    return [folder.name for folder in FOLDERS]
+
+
+def exact_folders() -> list[str]:
+    """The names of those that hold nothing but what the role wrote."""
+    return [folder.name for folder in FOLDERS if folder.exact]
+
+
+# --- Services and images ---------------------------------------------------
+class Service(NamedTuple):
+    """A container that Compose keeps. Its numeric user and group, and the files whose digests its label has, so that
+    it is made anew with them."""
+
+    name: str
+    user: int
+    group: int
+    tokens: tuple[str, ...]
+
+
+# Above every ordinary and system user, so that no user of the machine owns the hub's files.
+HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, EDITION))
+PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,))
+SERVICES = (HUB, PROXY)
+BASE_IMAGE, USER_IMAGE = "base", "user"
+
+
+def services() -> list[str]:
+    """The names of all, which are also those of their images."""
+    return [service.name for service in SERVICES]
+
+
+def images(project: str) -> tuple[str, ...]:
+    """The names, without a tag, of all images that the role builds."""
+    return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *services(), USER_IMAGE))
+
+
+# --- Names in the engine and in systemd ------------------------------------
+# What compose.yml calls them.
+NETWORK, DATA = "users", "data"
+
+
+def container(project: str, service: str) -> str:
+    """The container of a service."""
+    return f"{project}-{service}"
+
+
+def containers(project: str) -> dict[str, str]:
+    """The containers by their services."""
+    return {service: container(project, service) for service in services()}
+
+
+def project_of_hub(name: str) -> str:
+    """The project of the hub's container of this name."""
+    return name.removesuffix(f"-{HUB.name}")
+
+
+def network(project: str) -> str:
+    """The network of a project's services and servers."""
+    return project
+
+
+def data_volume(project: str) -> str:
+    """The hub's own volume, with its database."""
+    return f"{project}-{DATA}"
+
+
+def aside_volume(project: str) -> str:
+    """Where the content of that is while its volume gets other labels."""
+    return f"{data_volume(project)}-aside"
+
+
+def project_of_data(name: str) -> str:
+    """The project that a volume of this name is the hub's own of; '' for any other name."""
+    return name.removesuffix(f"-{DATA}") if name.endswith(f"-{DATA}") else ""
+
+
+def trial_containers(project: str) -> tuple[str, str, str]:
+    """In which settings are tried: the hub's, a user's server, and what readies its home."""
+    return f"{project}-trial", f"{project}-trial-server", f"{project}-trial-server-home"
+
+
+# What the name of a home volume ends in; no user's name is escaped so that it does.
+HOME = "-home"
+
+
+def user_volumes(project: str, user: str) -> tuple[str, str]:
+    """The volumes that a user's servers mount, as home and as work folder.
+
+    DockerSpawner escapes everything in a name but a-z and 0-9.
+    """
+    work = f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
+    return work + HOME, work
+
+
+def user_of_volume(project: str, name: str) -> str:
+    """The user whose volume has this name; '' for any other name."""
+    found = re.fullmatch(rf"{re.escape(project)}-user-((?:[a-z0-9]|-[0-9a-f]{{2}})+?)(?:{HOME})?", name)
+    return re.sub(r"-([0-9a-f]{2})", lambda sign: chr(int(sign[1], 16)), found[1]) if found else ""
+
+
+def watch_unit(project: str) -> str:
+    """The unit of what starts hub and proxy where Docker gives up, in the folder `watch`."""
+    return f"{project}-watch.service"
+
+
+# --- Keys of labels --------------------------------------------------------
+LABEL = "jupyterhub-home"
+PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
+# Of digests: another one, and Compose makes the container anew.
+SETTINGS_LABEL, TOKENS_LABEL = f"{LABEL}.settings", f"{LABEL}.tokens"
+COMPOSE = "com.docker.compose"
+COMPOSE_PROJECT, COMPOSE_SERVICE = f"{COMPOSE}.project", f"{COMPOSE}.service"
+COMPOSE_FOLDER, COMPOSE_HASH = f"{COMPOSE_PROJECT}.working_dir", f"{COMPOSE}.config-hash"
+COMPOSE_VERSION = f"{COMPOSE}.version"
+
+# --- Paths in the containers -----------------------------------------------
+HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
+EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"

@@ -1,0 +1,71 @@
+"""module_utils/contract: names stand there, and nowhere else in the plugins."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import jupyterhub_home
+import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from conftest import ROLE, ROOT
+
+CONTRACT = ROOT / "plugins/module_utils/contract.py"
+# Labels, ids, ends of names, and files that more than one part knows.
+NAMES = re.compile(
+    r"com\.docker\.compose|jupyterhub-home\.(project|user|trial|settings|tokens)|5808[12]"
+    r"|-(hub|proxy|data|aside|trial|user-|watch\.service)$|(?<!jupyterhub)-home$|^proxy$"
+    r"|^(compose\.yml|written\.json|users\.json|undeclared\.json)$"
+    r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|edition|tried)|secrets/.+|users/.+)$"
+)
+
+
+def texts(path: Path) -> list[str]:
+    """The texts in a Python file, those of f-strings in their parts; not what documents it, nor headers of a diff."""
+    tree = ast.parse(path.read_text())
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper())
+    }
+    headers = {
+        id(value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and str(key.value).endswith("_header")
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation | headers
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_name_stands_in_the_contract_alone(path: Path) -> None:
+    found = [text for text in texts(path) if NAMES.search(text)]
+    assert bool(found) is (path == CONTRACT), f"write contract.NAME in place of {found}"
+
+
+def test_the_watch_script_starts_every_service() -> None:
+    """It gets the project's name alone."""
+    script = (ROLE / "files/watch/watch").read_text()
+    assert all(name in script for name in contract.containers("$project").values())
+    assert contract.data_volume("$project") in script
+
+
+def test_the_hub_has_the_same_names() -> None:
+    folder = Path(contract.HUB_SETTINGS_FOLDER)
+    ours = [contract.HUB_SETTINGS, contract.SPAWNER_SETTINGS, contract.EXTRA_CONFIG, contract.USERS_TOKEN]
+    theirs = [jupyterhub_home.HUB, jupyterhub_home.SPAWNER, jupyterhub_home.EXTRA, jupyterhub_home.USERS_TOKEN]
+    assert theirs == [folder / Path(file).name for file in ours]
+    assert contract.LABEL == jupyterhub_home.LABEL
+
+
+@pytest.mark.parametrize("user", ["alice", "alice.b", "eva_m", "x-home", "a-2e", "zoë", "b@c"])
+def test_a_volume_has_the_name_of_its_user(user: str) -> None:
+    for volume in contract.user_volumes("home", user):
+        assert contract.user_of_volume("home", volume) == user
+        assert contract.user_of_volume("lab", volume) == ""
