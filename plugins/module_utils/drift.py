@@ -17,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_ghost,
     is_plain,
     labelled,
+    told,
     unattached,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
@@ -45,7 +46,7 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
         pass  # not there yet, or of no use
     if edited or not file.exists():
         return {}
-    listed = output("docker", "compose", "-f", str(file), "config", "--hash", "*") or ""
+    listed = told("compose", "-f", str(file), "config", "--hash", "*")
     hashes = dict(line.split() for line in listed.splitlines())
     if hashes and version and os.geteuid() == 0:
         replace_file(kept, json.dumps({"about": about, "hashes": hashes}), mode=0o600, owner=0, group=0)
@@ -112,7 +113,7 @@ def other_name(project: str, service: str) -> str:
     """What somebody has named the container of a service; '' if there is none."""
     labels = {contract.COMPOSE_PROJECT: project, contract.COMPOSE_SERVICE: service}
     filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
-    return (output("docker", "ps", "--all", *filters, "--format", "{{.Names}}") or "").partition("\n")[0]
+    return told("ps", "--all", *filters, "--format", "{{.Names}}").partition("\n")[0]
 
 
 def strangeness(

@@ -2,41 +2,85 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
+import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 
 
 class EngineError(Exception):
-    """What was asked of the engine cannot be done; the text says what and why, and nothing was lost."""
+    """What was asked of the engine cannot be done; the text says what and why, and nothing was lost.
+
+    Of a docker command that failed: why is its message, printed what it printed all the same, and status its exit
+    status, which is None where it could not be started or did not end in time.
+    """
+
+    def __init__(self, text: str, *, why: str = "", printed: str = "", status: int | None = None) -> None:
+        super().__init__(text)
+        self.why, self.printed, self.status = why or text, printed, status
 
 
-def docker(*arguments: str) -> str:
-    """What a docker command prints; raises EngineError with its message."""
-    done = subprocess.run(("docker", *arguments), capture_output=True, text=True, check=False)
+def docker(
+    *arguments: str,
+    text: str | None = None,
+    stream: IO[bytes] | None = None,
+    merged: bool = False,
+    timeout: float | None = None,
+    environment: dict[str, str] | None = None,
+) -> str:
+    """What a docker command prints, stripped; raises EngineError.
+
+    text, stream: what it reads, either of them; merged: what it says on standard error is part of what it prints;
+    timeout: seconds; environment: variables besides those of this process.
+    """
+    try:
+        done = subprocess.run(
+            ("docker", *arguments), input=text, stdin=stream, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE, text=True, errors="replace", timeout=timeout,
+            env={**os.environ, **environment} if environment else None, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"docker {' '.join(arguments)}: no answer within {timeout} s") from error
+    except OSError as error:
+        raise EngineError(f"docker {' '.join(arguments)}: {error.strerror}") from error
+    printed = done.stdout.strip()
     if done.returncode != 0:
-        raise EngineError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout.strip()
+        why = printed if merged else done.stderr.strip()
+        text_of_error = f"docker {' '.join(arguments)}: {why}"
+        raise EngineError(text_of_error, why=why, printed=printed, status=done.returncode)
+    return printed
+
+
+def told(*arguments: str) -> str:
+    """What a docker command prints; '' where it fails, is missing or takes over a minute."""
+    try:
+        return docker(*arguments, timeout=60)
+    except EngineError:
+        return ""
 
 
 def inspect(*names: str) -> dict[str, dict[str, Any]]:
     """Those containers, networks and volumes that are there, by name; for a name of several kinds, the container."""
     if not names:
         return {}
-    done = subprocess.run(("docker", "inspect", *names), capture_output=True, text=True, check=False)
-    return {thing["Name"].lstrip("/"): thing for thing in json.loads(done.stdout or "[]")}
+    try:
+        printed = docker("inspect", *names)
+    except EngineError as error:  # one of them is not there; it prints the others
+        printed = error.printed
+    return {thing["Name"].lstrip("/"): thing for thing in json.loads(printed or "[]")}
 
 
 def has_image(image: str) -> bool:
     """Whether the engine has an image; without an engine, which check mode may meet, it has none."""
-    return (
-        shutil.which("docker") is not None
-        and subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode == 0
-    )
+    try:
+        docker("image", "inspect", image)
+    except EngineError:
+        return False
+    return True
 
 
 def compose_labels(project: str, what: str, own: str) -> dict[str, str]:
@@ -70,8 +114,8 @@ def folder(volume: str) -> Path:
 
 def remove_trial(project: str) -> None:
     """Remove the containers of a trial, with the volumes of their own, if they are there."""
-    names = contract.trial_containers(project)
-    subprocess.run(("docker", "rm", "--force", "--volumes", *names), capture_output=True, check=False)
+    with contextlib.suppress(EngineError):
+        docker("rm", "--force", "--volumes", *contract.trial_containers(project))
 
 
 def attached(container: dict[str, Any], network: dict[str, Any]) -> bool:

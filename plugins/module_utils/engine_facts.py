@@ -6,11 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, told
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 
 # Of the containerd that dockerd runs itself where it finds none.
@@ -22,12 +22,12 @@ CONTROLLERS, V1_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers"), Path("/
 def engine() -> dict[str, Any]:
     """The Docker engine: versions are strings, None where a part is missing or does not answer."""
     try:
-        # Exits with an error but still prints when the engine does not answer.
-        done = subprocess.run(
-            ("docker", "info", "--format", "{{json .}}"), capture_output=True, text=True, timeout=60, check=False
-        )
-        info = json.loads(done.stdout or "{}")
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+        printed = docker("info", "--format", "{{json .}}", timeout=60)
+    except EngineError as error:  # when the engine does not answer, it still prints
+        printed = error.printed
+    try:
+        info = json.loads(printed or "{}")
+    except ValueError:
         info = {}
     client = info.get("ClientInfo") or {}
     plugins = {plugin["Name"]: plugin.get("Version") for plugin in client.get("Plugins") or []}
@@ -75,11 +75,11 @@ def limits(info: dict[str, Any]) -> list[str]:
 
 def client_version() -> str:
     """The version of the docker client, '' without one; before version 23, `docker info` does not have it."""
-    return (output("docker", "--version") or "").removeprefix("Docker version ").partition(",")[0]
+    return told("--version").removeprefix("Docker version ").partition(",")[0]
 
 
 def images() -> dict[str, str]:
     """The engine's images: their names with tag or digest, and their identities."""
     form = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}} {{.ID}}"
-    lines = (output("docker", "image", "ls", "--no-trunc", "--digests", "--format", form) or "").splitlines()
+    lines = told("image", "ls", "--no-trunc", "--digests", "--format", form).splitlines()
     return {name: line.split()[2] for line in lines for name in line.split()[:2] if "<none>" not in name}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
 # A hub that fails on its configuration is restarted by Docker at once; a start that is merely slow is not.
 CRASHES = 3
@@ -63,18 +63,13 @@ def request(url: str, *, data: Any = None, token: str = "", timeout: float = 5) 
         raise NoAnswerError(str(error)) from error
 
 
-def docker(*arguments: str) -> str:
-    """What a docker command prints on either stream, stripped; a failing one's message too."""
-    done = subprocess.run(
-        ("docker", *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
 def condition(container: str) -> tuple[str, int]:
     """A container's state in Docker's word, such as running or exited, and how often Docker has restarted it."""
-    status, _, count = docker("inspect", "--format", "{{.State.Status}} {{.RestartCount}}", container).partition(" ")
-    return (status, int(count)) if count.isdigit() else ("not there", 0)
+    try:
+        status, count = docker("inspect", "--format", "{{.State.Status}} {{.RestartCount}}", container).split(" ")
+        return status, int(count)
+    except (EngineError, ValueError):
+        return "not there", 0
 
 
 def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answer:
@@ -114,7 +109,10 @@ def database_help(container: str) -> str:
 
 def last_words(container: str) -> str:
     """What the end of the hub's log says; of a database that cannot be used, what that means."""
-    lines = docker("logs", "--tail", "30", container).splitlines()
+    try:
+        lines = docker("logs", "--tail", "30", container, merged=True).splitlines()
+    except EngineError as error:
+        lines = error.why.splitlines()
     if wrong := [line.strip() for line in lines if DATABASE.search(line)]:
         return f"{wrong[-1]}\n{database_help(container)}"
     return "\n".join(["Last lines of the hub's log:", *lines])

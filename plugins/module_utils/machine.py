@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import told
 
 # Bridges and tunnels of container engines and virtual machines: not addresses that a tablet can open.
 INNER_INTERFACE = re.compile(r"^(lo|docker\d*|br-|veth|virbr|cni|podman|lxc|lxd)")
@@ -42,8 +43,7 @@ def port_holder(project: str, address: str, port: int) -> dict[str, str]:
     error: the system's words for that error.
     """
     own = f"label={contract.COMPOSE_PROJECT}={project}"
-    published = output("docker", "ps", "--filter", own, "--format", "{{.Ports}}")
-    if re.search(rf":{port}->", published or ""):
+    if re.search(rf":{port}->", told("ps", "--filter", own, "--format", "{{.Ports}}")):
         return {"state": "ours", "error": ""}
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:

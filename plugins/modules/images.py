@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
-from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_image
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, has_image
 
 DOCUMENTATION = r"""
 module: images
@@ -66,21 +66,30 @@ class ImageError(Exception):
     """An image could not be had; the text says which and why."""
 
 
+def failed(what: str, status: int | None, printed: str) -> ImageError:
+    """The error of a command, with the last lines of what it printed."""
+    return ImageError(f"{what} failed (exit status {status}). Its last lines:\n{tail(printed)}")
+
+
+def tail(printed: str) -> str:
+    """The last lines of what a command printed."""
+    return "\n".join(printed.strip().splitlines()[-30:])
+
+
 def run(command: list[str], what: str) -> str:
-    """Run a command; raises ImageError with the last lines of its output when it fails."""
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=environment,
-    )
+    """What a command prints, on either stream; raises ImageError when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     if done.returncode != 0:
-        tail = "\n".join(done.stdout.strip().splitlines()[-30:])
-        raise ImageError(f"{what} failed (exit status {done.returncode}). Its last lines:\n{tail}")
+        raise failed(what, done.returncode, done.stdout)
     return done.stdout
+
+
+def run_docker(what: str, *arguments: str) -> str:
+    """What a docker command prints, on either stream; raises ImageError when it fails."""
+    try:
+        return docker(*arguments, merged=True, environment={"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"})
+    except EngineError as error:
+        raise failed(what, error.status, error.why) from error
 
 
 def try_engine() -> None:
@@ -88,29 +97,23 @@ def try_engine() -> None:
 
     The trial's image is empty: when the engine misses its command (exit status 127), all else of a start has worked.
     """
-    importing = subprocess.run(["docker", "import", "-"], input="\0" * 1024, capture_output=True, text=True)
-    image = importing.stdout.strip()
-    start = [
-        "docker",
-        "run",
-        "--rm",
-        "--memory=64m",
-        "--pids-limit=64",
-        "--security-opt=no-new-privileges",
-        image,
-        "/no",
-    ]
-    trial = subprocess.run(start, capture_output=True, text=True) if image else importing
-    if image:
-        remove(image)
-    if trial.returncode == 127:
-        return
+    try:
+        image = docker("import", "-", text="\0" * 1024)
+        try:
+            docker("run", "--rm", "--memory=64m", "--pids-limit=64", "--security-opt=no-new-privileges", image, "/no")
+        finally:
+            remove(image)
+        why = "a container of an empty image ends well"
+    except EngineError as error:
+        if error.status == 127:
+            return
+        why = error.why
     first = INIT_ENVIRONMENT.read_text(encoding="utf-8", errors="replace").split("\0")
     kinds = [pair.partition("=")[2] for pair in first if pair.startswith("container=")]
     remedy = (
         NESTING.format(kinds[0]) if kinds else "Look at journalctl -u docker, or without systemd /var/log/docker.log."
     )
-    raise ImageError(f"The Docker engine cannot start a container: {trial.stderr.strip()}\n{remedy}")
+    raise ImageError(f"The Docker engine cannot start a container: {why}\n{remedy}")
 
 
 def mirrors(suite: str) -> list[str]:
@@ -151,28 +154,28 @@ def clear_scratch() -> None:
 
 def bootstrap_and_import(suite: str, packages: list[str], dpkg: str) -> str:
     """Make a minimal Debian file system and hand it to Docker; gives the untagged image's identity."""
-    sources, options = SCRATCH / "mirrors.list", SCRATCH / "dpkg.cfg"
+    sources, options, log = SCRATCH / "mirrors.list", SCRATCH / "dpkg.cfg", SCRATCH / "log"
     sources.write_text("\n".join(mirrors(suite)) + "\n", encoding="utf-8")
     options.write_text(dpkg, encoding="utf-8")
-    bootstrap = subprocess.Popen(
-        # In a mount namespace of its own, what it mounts is gone with it, even when it is killed.
-        ["unshare", "--mount", "mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
-         f"--dpkgopt={options}", suite, "-", str(sources)],
-        env={**os.environ, "TMPDIR": str(SCRATCH)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    importing = subprocess.Popen(
-        ["docker", "import", "--change", "ENV LANG=C.UTF-8", "-"],
-        stdin=bootstrap.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert bootstrap.stdout is not None and bootstrap.stderr is not None
-    bootstrap.stdout.close()
-    log = bootstrap.stderr.read().decode(errors="replace")
-    imported = importing.communicate()[0].strip()
+    with log.open("wb") as stream:
+        bootstrap = subprocess.Popen(
+            # In a mount namespace of its own, what it mounts is gone with it, even when it is killed.
+            ["unshare", "--mount", "mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
+             f"--dpkgopt={options}", suite, "-", str(sources)],
+            env={**os.environ, "TMPDIR": str(SCRATCH)}, stdout=subprocess.PIPE, stderr=stream,
+        )  # fmt: skip
+    assert bootstrap.stdout is not None
+    importing: EngineError | None = None
+    try:
+        imported = docker("import", "--change", "ENV LANG=C.UTF-8", "-", stream=bootstrap.stdout, merged=True)
+    except EngineError as error:
+        importing, imported = error, error.why
+    bootstrap.stdout.close()  # so that it ends where nobody reads it any more
     if bootstrap.wait() != 0:
-        tail = "\n".join(log.strip().splitlines()[-30:])
-        raise ImageError(f"mmdebstrap could not make the base image. Its last lines:\n{tail}\n{imported}")
-    if importing.returncode != 0:
-        raise ImageError(f"docker import of the base image failed: {imported}")
+        said = tail(log.read_text(encoding="utf-8", errors="replace"))
+        raise ImageError(f"mmdebstrap could not make the base image. Its last lines:\n{said}\n{imported}")
+    if importing:
+        raise ImageError(f"docker import of the base image failed: {imported}") from importing
     return imported.splitlines()[-1]
 
 
@@ -184,30 +187,34 @@ def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
         identity = bootstrap_and_import(suite, packages, dpkg)
     finally:
         clear_scratch()
-    run(["docker", "tag", identity, tag], f"Tagging {tag}")
+    run_docker(f"Tagging {tag}", "tag", identity, tag)
 
 
 def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
     """Build one image on the base."""
-    command = ["docker", "build", "--build-arg", f"BASE={base}"]
+    command = ["build", "--build-arg", f"BASE={base}"]
     command += ["--build-arg", f"PACKAGES={' '.join(image.get('packages') or [])}"]
     for identifier, path in sorted(secrets.items()):
         command += ["--secret", f"id={identifier},src={path}"]
-    run([*command, "--tag", image["tag"], image["context"]], f"Building {image['tag']}")
+    run_docker(f"Building {image['tag']}", *command, "--tag", image["tag"], image["context"])
 
 
 def superfluous(prefix: str, keep: set[str]) -> list[str]:
     """The images of ours that are not to be kept and that no user's server runs on."""
     named = ["--format", "{{.Repository}}:{{.Tag}}"]
-    images = run(["docker", "image", "ls", "--filter", f"reference={prefix}*", *named], "Listing images").split()
-    servers = ["docker", "ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
-    in_use = set(run(servers, "Listing servers").split())
+    images = run_docker("Listing images", "image", "ls", "--filter", f"reference={prefix}*", *named).split()
+    servers = ["ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
+    in_use = set(run_docker("Listing servers", *servers).split())
     return [image for image in images if image not in keep | in_use]
 
 
 def remove(image: str) -> bool:
     """Whether an image could be removed; Docker keeps one that any container uses."""
-    return subprocess.run(["docker", "image", "rm", image], capture_output=True).returncode == 0
+    try:
+        docker("image", "rm", image)
+    except EngineError:
+        return False
+    return True
 
 
 def main() -> None:
@@ -241,7 +248,7 @@ def main() -> None:
             if not has_image(image):
                 made.append(image)
                 if not module.check_mode:
-                    run(["docker", "pull", "--quiet", image], f"Pulling {image}")
+                    run_docker(f"Pulling {image}", "pull", "--quiet", image)
         for image in module.params["builds"]:
             if has_image(image["tag"]):
                 continue
@@ -252,7 +259,7 @@ def main() -> None:
                 elif base.get("suite"):
                     make_base(base["tag"], base["suite"], base["packages"], base["dpkg"])
                 else:
-                    run(["docker", "pull", "--quiet", base["tag"]], f"Pulling the base image {base['tag']}")
+                    run_docker(f"Pulling the base image {base['tag']}", "pull", "--quiet", base["tag"])
             made.append(image["tag"])
             if not module.check_mode:
                 build(base["tag"], image, secrets)

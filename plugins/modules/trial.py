@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def has_network(project: str, *, make: bool) -> bool:
 
 
 def command_line(wanted: dict[str, Any], network: str) -> list[str]:
-    """The container that the hub's service has, but for what the hub keeps."""
+    """How docker runs the container that the hub's service has, but for what the hub keeps."""
     owner, project = f"{wanted['owner']}:{wanted['owner']}", wanted["project"]
     name = contract.trial_containers(project)[0]
     memory = f"uid={wanted['owner']},gid={wanted['owner']},mode=0700"
@@ -88,7 +87,7 @@ def command_line(wanted: dict[str, Any], network: str) -> list[str]:
     if data in inspect(data):
         options.append(f"--volume={data}:/run/kept:ro")
     program = ["python", f"{contract.PROGRAMS}/trial.py"]
-    return ["docker", "run", "--rm", "--interactive", "--init", *options, wanted["image"], *program]
+    return ["run", "--rm", "--interactive", "--init", *options, wanted["image"], *program]
 
 
 def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
@@ -99,20 +98,21 @@ def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     }  # fmt: skip
     limit = wanted["timeout"] + 60 + (SERVERS_TIMEOUT if network else 0)
     remove_trial(wanted["project"])  # of a run that was killed
+    printed, status, why = "", 0, ""
     try:
-        done = subprocess.run(
-            command_line(wanted, network), input=json.dumps(wish), capture_output=True, text=True, errors="replace",
-            timeout=limit, check=False,
-        )  # fmt: skip
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired:
-        return unanswered(f"the hub does not come to an end with it within {limit} s.")
-    except (ValueError, IndexError):
-        if done.returncode == 125:  # Docker's own, before anything of ours runs
-            return unanswered(f"the trial's container could not be started: {done.stderr.strip()}")
-        return unanswered(f"the hub ends with it without a word (exit status {done.returncode}).")
+        printed = docker(*command_line(wanted, network), text=json.dumps(wish), timeout=limit)
+    except EngineError as error:
+        if error.status is None:
+            return unanswered(f"the hub does not come to an end with it within {limit} s.")
+        printed, status, why = error.printed, error.status, error.why
     finally:
         remove_trial(wanted["project"])
+    try:
+        answer: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    except (ValueError, IndexError):
+        if status == 125:  # Docker's own, before anything of ours runs
+            return unanswered(f"the trial's container could not be started: {why}")
+        return unanswered(f"the hub ends with it without a word (exit status {status}).")
     return answer
 
 
