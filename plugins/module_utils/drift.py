@@ -20,12 +20,12 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     told,
     unattached,
 )
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
-GHOST = "had no process, though Docker took it for a running one"
 
 
 def config_hashes(project: str, record: Record, version: str | None, edited: bool) -> dict[str, str]:
@@ -56,57 +56,109 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
 def project_state(
     project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None]
 ) -> dict[str, Any]:
-    """What somebody else changed about hub, proxy and what they need, against compose.yml.
+    """What somebody else changed about the services and what they need, against compose.yml.
 
-    settled: Compose would have nothing to do. found: what was found, in words; nothing before the first run.
-    start: some of that is for Compose to mend. mend: some of it Compose would not mend. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
+    settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
+    start: some of that is for Compose to repair. mend: some of it Compose would not repair. folder: from which the hub
+    was started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
     """
-    data, aside = contract.data_volume(project), contract.aside_volume(project)
-    users, trial = contract.network(project), contract.trial_containers(project)
     names = contract.containers(project)
-    things = inspect(*names.values(), users, data, aside, *trial)
-    outside = unattached(project, things.get(users))
+    volumes = contract.data_volume(project), contract.aside_volume(project)
+    things = inspect(*names.values(), contract.network(project), *volumes, *contract.trial_containers(project))
+    outside = unattached(project, things.get(contract.network(project)))
     edited = bool(record.how_strange(contract.COMPOSE_FILE))
     hashes = config_hashes(project, record, compose_version(), edited)
     before_first_run = not hashes and not edited
-    for_compose, for_mend = [], []
-    if aside in things:
-        for_mend.append(f"a run had stopped while it moved the volume {data}.")
-    if things.keys() & set(trial):
-        for_mend.append("a run had stopped while it tried new settings.")
+    found = left_by_runs(project, things)
     if not before_first_run:
-        volume, network = things.get(data), things.get(users)
-        if not volume:
-            for_compose.append(f"the volume {data} was gone.")
-        elif is_plain(volume) and not labelled(volume, compose_labels(project, "volume", contract.DATA)):
-            for_mend.append(f"the volume {data} had other labels.")
-        if not network:
-            for_mend.append(f"the network {users} was gone.")
-        elif not labelled(network, compose_labels(project, "network", contract.NETWORK)):
-            for_mend.append(f"the network {users} had other labels.")
-        for_mend += [f"the server {name} was not in the network." for name in outside]
-        for service, name in names.items():
-            if name not in things:
-                renamed = other_name(project, service)
-                gone = f"the container {name} was {f'renamed to {renamed}' if renamed else 'gone'}."
-                (for_mend if renamed else for_compose).append(gone)
-                continue
-            mended = {"was paused", "was not in its network", GHOST}
-            for what in strangeness(things[name], hashes.get(service), network, known_images):
-                (for_mend if what in mended else for_compose).append(f"the container {name} {what}.")
-    found = for_mend + for_compose
-    network = things.get(users) or {}
-    hub = things.get(names[contract.HUB.name])
+        found += what_services_need(project, things, outside)
+        for service in names:
+            found += service_state(project, service, things, hashes.get(service), known_images)
+    found.sort(key=is_for_compose)  # what the role repairs itself comes first, as it does in a run
+    network, hub = things.get(contract.network(project)) or {}, things.get(names[contract.HUB.name])
     named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
     return {
         "settled": not found and not edited and not before_first_run,
         "found": found,
-        "mend": bool(for_mend),
-        "start": bool(for_compose),
+        "mend": not all(map(is_for_compose, found)),
+        "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
     }
+
+
+def is_for_compose(finding: Finding) -> bool:
+    """Whether Compose itself repairs this; the rest is for M(jupyterhub.home.mend)."""
+    if finding.what is What.CONTAINER:
+        return finding.current != "paused"
+    return finding.what in (What.VOLUME, What.CONTAINER_SETTINGS, What.CONTAINER_IMAGE)
+
+
+def left_by_runs(project: str, things: dict[str, Any]) -> list[Finding]:
+    """What runs that were killed left in the engine."""
+    found = []
+    if contract.aside_volume(project) in things:
+        found.append(Finding(What.VOLUME_MOVE, contract.data_volume(project), "begun", "done"))
+    if left := things.keys() & set(contract.trial_containers(project)):
+        found.append(Finding(What.TRIAL, project, ", ".join(sorted(left)), "none"))
+    return found
+
+
+def what_services_need(project: str, things: dict[str, Any], outside: list[str]) -> list[Finding]:
+    """What is wrong with the volume and the network; outside: servers that are not in the network and should be."""
+    found = []
+    data, users = contract.data_volume(project), contract.network(project)
+    volume, network = things.get(data), things.get(users)
+    labels = {
+        What.VOLUME_LABELS: compose_labels(project, "volume", contract.DATA),
+        What.NETWORK_LABELS: compose_labels(project, "network", contract.NETWORK),
+    }
+    if not volume:
+        found.append(Finding(What.VOLUME, data, "gone", "there"))
+    elif is_plain(volume) and not labelled(volume, labels[What.VOLUME_LABELS]):
+        found.append(other_labels(What.VOLUME_LABELS, volume, labels[What.VOLUME_LABELS]))
+    if not network:
+        found.append(Finding(What.NETWORK, users, "gone", "there"))
+    elif not labelled(network, labels[What.NETWORK_LABELS]):
+        found.append(other_labels(What.NETWORK_LABELS, network, labels[What.NETWORK_LABELS]))
+    return found + [Finding(What.SERVER_NETWORK, name, "outside", users) for name in outside]
+
+
+def other_labels(what: What, thing: dict[str, Any], desired: dict[str, str]) -> Finding:
+    """That a network or volume has not the labels that it should have."""
+    texts = [
+        ", ".join(f"{key}={value}" for key, value in (one or {}).items()) for one in (thing.get("Labels"), desired)
+    ]
+    return Finding(what, thing["Name"], *texts)
+
+
+def service_state(
+    project: str, service: str, things: dict[str, Any], config_hash: str | None, known_images: dict[str, str]
+) -> list[Finding]:
+    """How a service's container differs from compose.yml; config_hash: None where it cannot be told."""
+    name, network = contract.container(project, service), things.get(contract.network(project))
+    container = things.get(name)
+    if not container:
+        renamed = other_name(project, service)
+        if renamed:
+            return [Finding(What.CONTAINER_NAME, name, renamed, name)]
+        return [Finding(What.CONTAINER, name, "gone", "running")]
+    found = []
+    status, ghost = container["State"]["Status"], is_ghost(container)
+    if ghost:
+        found.append(Finding(What.CONTAINER_PROCESS, name, "none", "one"))
+    elif status not in ("running", "restarting"):
+        found.append(Finding(What.CONTAINER, name, status, "running"))
+    made_with = container["Config"]["Labels"].get(contract.COMPOSE_HASH)
+    if config_hash not in (None, made_with):
+        found.append(Finding(What.CONTAINER_SETTINGS, name, made_with or "", config_hash or ""))
+    image = known_images.get(container["Config"]["Image"])
+    if image != container["Image"]:
+        found.append(Finding(What.CONTAINER_IMAGE, name, container["Image"], image or ""))
+    if network is not None and not attached(container, network):
+        networks = ", ".join(container["NetworkSettings"]["Networks"])
+        found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
+    return found
 
 
 def other_name(project: str, service: str) -> str:
@@ -114,24 +166,6 @@ def other_name(project: str, service: str) -> str:
     labels = {contract.COMPOSE_PROJECT: project, contract.COMPOSE_SERVICE: service}
     filters = [part for key, value in labels.items() for part in ("--filter", f"label={key}={value}")]
     return told("ps", "--all", *filters, "--format", "{{.Names}}").partition("\n")[0]
-
-
-def strangeness(
-    container: dict[str, Any], config_hash: str | None, network: dict[str, Any] | None, known_images: dict[str, str]
-) -> list[str]:
-    """How a service's container differs from compose.yml, in words; config_hash: None where it cannot be told."""
-    status = container["State"]["Status"]
-    ghost = is_ghost(container)
-    checks = {
-        GHOST: not ghost,
-        f"was {status}": ghost or status in ("running", "restarting"),
-        "was made with other settings":
-            config_hash in (None, container["Config"]["Labels"].get(contract.COMPOSE_HASH)),
-        "ran on an image that was removed or replaced":
-            known_images.get(container["Config"]["Image"]) == container["Image"],
-        "was not in its network": network is None or attached(container, network),
-    }  # fmt: skip
-    return [text for text, fine in checks.items() if not fine]
 
 
 def watched(project: str, directory: Path) -> bool:

@@ -8,10 +8,16 @@ from pathlib import Path
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import (
+    EDITED,
+    FOREIGN,
+    GONE,
+    MODE,
+    Finding,
+    What,
+)
 
 ABSENT = "absent"
-MODE = "given another owner or mode"
-SHOWN = 5  # names in one line
 
 
 def mark(content: str, mode: int, owner: int, group: int) -> str:
@@ -77,31 +83,33 @@ class Record:
         return self.wish if whole else ""
 
     def how_strange(self, path: str) -> str:
-        """How a file below the root differs from what the role left there, in a word or two; '' if it does not."""
+        """How a file below the root differs from what the role left there: GONE, EDITED, MODE; '' if it does not."""
         known = self.before.get(path)
         now = mark_of(self.root / path)
         if not known or now in known:
             return ""
         if now == ABSENT:
-            return "gone"
+            return GONE
         if now.split()[0] in {one.split()[0] for one in known}:
             return MODE
-        return "edited"
+        return EDITED
 
-    def found(self, paths: list[str], strays: list[str] | None = None, folders: list[str] | None = None) -> list[str]:
-        """What somebody else did to files, in words, a line a kind.
+    def found(
+        self, paths: list[str], strays: list[str] | None = None, folders: list[str] | None = None
+    ) -> list[Finding]:
+        """What somebody else did to files.
 
         strays: files that nobody asked for; folders: those that were there with another owner or mode.
         """
         if not self.before:
             return []
-        kinds: dict[str, list[str]] = {MODE: list(folders)} if folders else {}
-        for path in sorted(paths):
-            if how := self.how_strange(path):
-                kinds.setdefault(how, []).append(path)
-        if foreign := sorted(path for path in strays or [] if path not in self.before):
-            kinds["put there by somebody else"] = foreign
-        return [f"{listed(names)} {'was' if len(names) == 1 else 'were'} {how}." for how, names in kinds.items()]
+        changed = [(path, MODE) for path in folders or []]
+        changed += [(path, how) for path in sorted(paths) if (how := self.how_strange(path))]
+        foreign = sorted(path for path in strays or [] if path not in self.before)
+        return [
+            *(Finding(What.FILE, path, how, "as it was written") for path, how in changed),
+            *(Finding(What.FILE, path, FOREIGN, "not there") for path in foreign),
+        ]
 
     def begin(self, wanted: dict[str, str]) -> None:
         """Before files are written that will have these marks."""
@@ -124,9 +132,3 @@ class Record:
             stat = self.root.stat()
             replace_file(self.root / contract.RECORD, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
             self.before, self.wish = {path: list(marks) for path, marks in self.marks.items()}, wish
-
-
-def listed(names: list[str]) -> str:
-    """Names as a sentence has them; many are counted."""
-    shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more files"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, needed_folders, strays
 
 DOCUMENTATION = r"""
@@ -134,7 +135,7 @@ def main() -> None:
         diffs.append({"before_header": str(stray), "before": "(not ours)\n", "after": ""})
 
     names = [str(stray.relative_to(root)) for stray in foreign]
-    found = record.found(list(wishes), names, spoilt)
+    found = sentences(record.found(list(wishes), names, spoilt))
     marks = {path: mark(text, **places[path]) for path, text in texts.items()}
     written = [path for path in texts if str(root / path) in paths]
     restored = [str(root / path) for path in written if record.before.get(path) == [marks[path]]]

@@ -15,6 +15,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 
 DOCUMENTATION = r"""
 module: firewall
@@ -29,6 +30,7 @@ attributes:
 """
 RETURN = r"""
 done: {description: "What was, or would be, done, in words.", type: list, elements: str, returned: always}
+found: {description: "What had happened, in words.", type: list, elements: str, returned: always}
 """
 
 CONFIG = Path("/etc/docker/daemon.json")
@@ -132,7 +134,8 @@ def main() -> None:
             "(systemctl restart docker), when nobody's notebook is busy, then run again."
         )
     diff = {"before_header": "Docker", "after_header": "Docker", "before": "", "after": f"{done[0]}\n"}
-    module.exit_json(changed=True, done=done, diff=diff)
+    found = sentences([Finding(What.FIREWALL, "Docker", "gone", "there")])
+    module.exit_json(changed=True, done=done, found=found, diff=diff)
 
 
 if __name__ == "__main__":

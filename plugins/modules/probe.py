@@ -14,6 +14,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import 
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, watched
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts import engine, images
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.firewall_facts import rules_gone
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
 from ansible_collections.jupyterhub.home.plugins.module_utils.lease import release, take
@@ -115,7 +116,7 @@ def main() -> None:
             "root": root,
             "docker": docker,
             "images": known_images,
-            "project": project,
+            "project": {**project, "found": sentences(project["found"])},
             "watched": asked_watched.result(),
             "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
             "dpkg_broken": asked_dpkg.result(),

@@ -17,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_password, verifies
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
 from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, NotFoundError, patiently, request
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark
@@ -124,7 +125,7 @@ class Accounts:
             hashes = pool.map(hash_of, users, [old_hashes.get(name, "") for name in self.names])
         self.hashes = dict(zip(self.names, hashes, strict=True))
         self.new_passwords = [name for name in self.names if self.hashes[name] != old_hashes.get(name)]
-        self.found: list[str] = []
+        self.found: list[Finding] = []
         self.new: dict[str, dict[str, Any]] = {}
         for user in users:
             session = self.old.get(user["name"], {}).get("session")
@@ -319,7 +320,7 @@ def main() -> None:
     accounts_changed = accounts.changes()
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)
-    notes = [f"Found: {what}" for what in accounts.found]
+    notes = [f"Found: {what}" for what in sentences(accounts.found)]
     removed = "Accounts would be removed: {}" if pretend else "Accounts removed: {}"
     notes += named(removed, accounts_changed["removed"])
     if accounts.last_admin_gone():

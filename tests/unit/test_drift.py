@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import drift
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, mark_of
 from conftest import DOCKER_13, Program, docker
 
@@ -78,7 +79,7 @@ class Project:
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
         self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1")
-        return self.state["settled"], self.state["found"]
+        return self.state["settled"], sentences(self.state["found"])
 
 
 @pytest.fixture
@@ -227,7 +228,10 @@ def test_a_container_without_a_process_that_docker_takes_for_a_running_one(proje
     if status == "exited":
         assert project.look() == (False, ["the container home-hub was exited."])
         (project.calls.parent / "listed").write_text("hub\n")
-    assert project.look() == (False, [f"the container home-hub {drift.GHOST}."])
+    assert project.look() == (
+        False,
+        ["the container home-hub had no process, though Docker took it for a running one."],
+    )
     assert project.state["mend"] and not project.state["start"]
     project.things["home-hub"]["State"] = {"Status": "running", "Pid": os.getpid()}
     assert project.look() == (True, [])
@@ -296,3 +300,23 @@ def test_a_service_that_the_contract_has_is_looked_at(project: Project) -> None:
     assert project.look() == (True, [])
     project.things["home-spark"]["State"]["Status"] = "paused"
     assert project.look() == (False, ["the container home-spark was paused."])
+
+
+def test_what_is_found_is_a_record(project: Project) -> None:
+    """How it was and how it should be; what the role itself repairs comes first, whatever the sentence says."""
+    project.things["home-hub"]["Config"]["Labels"]["com.docker.compose.config-hash"] = "ccc"
+    project.things["home-hub"]["NetworkSettings"]["Networks"] = {"lab": {"NetworkID": "net2"}}
+    project.things["home-proxy"]["State"]["Status"] = "paused"
+    del project.things["home-data"]
+    project.look()
+    assert project.state["found"] == [
+        Finding(What.CONTAINER_NETWORK, "home-hub", "lab", "home"),
+        Finding(What.CONTAINER, "home-proxy", "paused", "running"),
+        Finding(What.VOLUME, "home-data", "gone", "there"),
+        Finding(What.CONTAINER_SETTINGS, "home-hub", "ccc", "aaa"),
+    ]
+    assert project.state["mend"] and project.state["start"]
+    project.things["home"]["Labels"] = {"a": "b"}
+    project.look()
+    labels = "com.docker.compose.project=home, com.docker.compose.network=users"
+    assert project.state["found"][0] == Finding(What.NETWORK_LABELS, "home", "a=b", labels)

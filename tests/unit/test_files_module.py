@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import record
+from ansible_collections.jupyterhub.home.plugins.module_utils import findings, record
 from ansible_collections.jupyterhub.home.plugins.modules import files
 from conftest import RunModule
 
@@ -364,9 +364,9 @@ def test_without_its_record_nothing_is_found_and_all_repaired(root: Path, run_mo
 
 
 def test_many_names_are_counted() -> None:
-    assert record.listed(["a"]) == "a" and record.listed(["a", "b"]) == "a and b"
-    assert record.listed(list("abcde")) == "a, b, c, d and e"
-    assert record.listed(list("abcdefg")) == "a, b, c, d and 3 more files"
+    assert findings.listed(["a"]) == "a" and findings.listed(["a", "b"]) == "a and b"
+    assert findings.listed(list("abcde")) == "a, b, c, d and e"
+    assert findings.listed(list("abcdefg")) == "a, b, c, d and 3 more files"
 
 
 def test_a_link_or_folder_in_the_place_is_an_edit(root: Path, run_module: RunModule) -> None:

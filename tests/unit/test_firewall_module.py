@@ -68,6 +68,7 @@ def test_containers_go_on_and_the_configuration_stays(engine: Path, run_module: 
     done = run_module(firewall, {})
     assert not done.get("failed"), done
     assert {**tried, "output": ""} == {**done, "output": ""}
+    assert done["found"] == ["the firewall rules of Docker were gone."]
     assert (engine / "programs/systemctl.calls").read_text() == "restart docker\n"
     assert (engine / "live-at-restart").read_text() == "true"
     if before:
