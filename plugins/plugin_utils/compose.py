@@ -5,9 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-# Above every ordinary and system user, so that no user of the machine owns the hub's files.
-HUB_ID = 58081
-PROXY_ID = 58082
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 
 SERVICE = {
     # Not unless-stopped: after a kill, the engine takes what it finds ended for stopped by hand, and leaves it so.
@@ -18,7 +16,7 @@ SERVICE = {
     "read_only": True,
     "tmpfs": ["/tmp"],
     "init": True,
-    "networks": ["users"],
+    "networks": [contract.NETWORK],
     "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
 }
 PROXY_HEALTH = (
@@ -32,62 +30,62 @@ def compose_project(
 ) -> dict[str, Any]:
     """compose.yml as data. tags: the images; socket_gid: the group of Docker's socket; start_digest: see hub.py."""
     project = settings["project"]
+    own = {
+        contract.PROXY: proxy_service(settings),
+        contract.HUB: hub_service(settings, socket_gid, start_digest),
+    }
     return {
         "name": project,
         "services": {
-            "proxy": {**deepcopy(SERVICE), **proxy_service(settings, tags["proxy"])},
-            "hub": {**deepcopy(SERVICE), **hub_service(settings, tags["hub"], socket_gid, start_digest)},
+            service.name: {**deepcopy(SERVICE), **common(service, project, tags), **parts}
+            for service, parts in own.items()
         },
-        "networks": {"users": {"name": project}},
-        "volumes": {"data": {"name": f"{project}-data"}},
+        "networks": {contract.NETWORK: {"name": contract.network(project)}},
+        "volumes": {contract.DATA: {"name": contract.data_volume(project)}},
     }
 
 
-def proxy_service(settings: dict[str, Any], image: str) -> dict[str, Any]:
-    """What the proxy's container has beside SERVICE."""
+def common(service: contract.Service, project: str, tags: dict[str, str]) -> dict[str, Any]:
+    """What follows from the contract."""
     return {
-        "image": image,
-        "container_name": f"{settings['project']}-proxy",
-        "user": f"{PROXY_ID}:{HUB_ID}",
+        "image": tags[service.name],
+        "container_name": contract.container(project, service.name),
+        "user": f"{service.user}:{service.group}",
+    }
+
+
+def tokens(service: contract.Service) -> dict[str, str]:
+    """The label with the digests of the files that a service reads when it starts, which the files module fills in."""
+    return {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)}
+
+
+def proxy_service(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the proxy's container has of its own."""
+    return {
         "environment": {"HUB_BASE_URL": settings["base_url"]},
-        "labels": {"jupyterhub-home.tokens": "<sha256 of secrets/proxy-token>"},
+        "labels": tokens(contract.PROXY),
         "ports": [{"target": 8000, "published": str(settings["port"]), "host_ip": settings["bind_address"]}],
-        "volumes": [f"{settings['directory']}/secrets:/run/secrets:ro"],
-        "healthcheck": {
-            "test": ["CMD", "node", "-e", PROXY_HEALTH],
-            "interval": "30s",
-            "start_period": "20s",
-        },
+        "volumes": [f"{settings['directory']}/secrets:{contract.SECRETS_FOLDER}:ro"],
+        "healthcheck": {"test": ["CMD", "node", "-e", PROXY_HEALTH], "interval": "30s", "start_period": "20s"},
     }
 
 
-def hub_service(settings: dict[str, Any], image: str, socket_gid: int | None, start_digest: str) -> dict[str, Any]:
-    """What the hub's container has beside SERVICE."""
+def hub_service(settings: dict[str, Any], socket_gid: int | None, start_digest: str) -> dict[str, Any]:
+    """What the hub's container has of its own."""
     directory = settings["directory"]
+    health = HUB_HEALTH.format(base_url=settings["base_url"])
     return {
-        "image": image,
-        "container_name": f"{settings['project']}-hub",
-        "user": f"{HUB_ID}:{HUB_ID}",
         "group_add": [str(socket_gid)],
         # Another digest, and Compose makes the container anew: the settings hold after a killed run too.
-        "labels": {
-            "jupyterhub-home.settings": start_digest,
-            "jupyterhub-home.tokens": (
-                "<sha256 of secrets/proxy-token> <sha256 of hub/users-token> <sha256 of hub/edition>"
-            ),
-        },
+        "labels": {contract.SETTINGS_LABEL: start_digest, **tokens(contract.HUB)},
         "volumes": [
-            f"{directory}/hub:/etc/jupyterhub-home:ro",
-            f"{directory}/users:/var/lib/extrausers:ro",
-            f"{directory}/secrets:/run/secrets:ro",
-            "data:/srv/jupyterhub",
-            "/var/run/docker.sock:/var/run/docker.sock",
+            f"{directory}/hub:{contract.HUB_SETTINGS_FOLDER}:ro",
+            f"{directory}/{contract.USERS}:{contract.EXTRAUSERS}:ro",
+            f"{directory}/secrets:{contract.SECRETS_FOLDER}:ro",
+            f"{contract.DATA}:{contract.HUB_HOME}",
+            f"{contract.SOCKET}:{contract.SOCKET}",
         ],
-        "healthcheck": {
-            "test": ["CMD", "python3", "-c", HUB_HEALTH.format(base_url=settings["base_url"])],
-            "interval": "30s",
-            "start_period": "30s",
-        },
+        "healthcheck": {"test": ["CMD", "python3", "-c", health], "interval": "30s", "start_period": "30s"},
     }
 
 

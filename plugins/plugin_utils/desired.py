@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 from ansible.parsing.yaml.dumper import AnsibleDumper
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import HUB_ID, compose_project, watch_unit
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import compose_project, watch_unit
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     has_other_login,
     hub_settings,
@@ -25,7 +26,7 @@ PLUGINS = Path(__file__).parents[1]
 # What writes the files: another version of it may write them otherwise.
 WRITERS = ("modules/files.py", "module_utils/atomic.py", "module_utils/record.py")
 # A file that the hub reads, and nobody else.
-FOR_THE_HUB = {"mode": "0640", "owner": 0, "group": HUB_ID}
+FOR_THE_HUB = {"mode": "0640", "owner": 0, "group": contract.HUB.group}
 
 
 def with_content(file: dict[str, Any]) -> dict[str, Any]:
@@ -59,14 +60,31 @@ def context_files(images: dict[str, Any], contexts: Path) -> dict[str, Any]:
 def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: Any, tried: str) -> dict[str, Any]:
     """The other files without a secret of the owner's; tried: what the hub's folder notes as known to work."""
     return {
-        "hub/users-token": {**FOR_THE_HUB, "generate": 32},
-        "secrets/proxy-token": {**FOR_THE_HUB, "generate": 32},
+        contract.USERS_TOKEN: {**FOR_THE_HUB, "generate": 32},
+        contract.PROXY_TOKEN: {**FOR_THE_HUB, "generate": 32},
         # A hub that was started while somebody's edits were in its settings goes on with them, so it is made anew.
-        "hub/edition": {**FOR_THE_HUB, "generate": 8, "renew_with": ["hub/hub.json", "hub/extra.py"]},
-        "hub/tried": {**FOR_THE_HUB, "content": f"{tried}\n"},
-        "hub/spawner.json": {**FOR_THE_HUB, "content": nice_json(spawner)},
-        "compose.yml": {"content": compose_text(compose)},
-        f"watch/{settings['project']}-watch.service": {"content": watch_unit(settings)},
+        contract.EDITION: {
+            **FOR_THE_HUB,
+            "generate": 8,
+            "renew_with": [contract.HUB_SETTINGS, contract.EXTRA_CONFIG],
+        },
+        contract.TRIED: {**FOR_THE_HUB, "content": f"{tried}\n"},
+        contract.SPAWNER_SETTINGS: {**FOR_THE_HUB, "content": nice_json(spawner)},
+        contract.COMPOSE_FILE: {"content": compose_text(compose)},
+        f"watch/{contract.watch_unit(settings['project'])}": {"content": watch_unit(settings)},
+    }
+
+
+def places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Where the tasks find things on the machine."""
+    project, directory = settings["project"], settings["directory"]
+    return {
+        "exact_folders": contract.exact_folders(),
+        "users_folder": f"{directory}/{contract.USERS}",
+        "users_token": f"{directory}/{contract.USERS_TOKEN}",
+        "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
+        "watch_unit": f"{directory}/watch/{contract.watch_unit(project)}",
+        "hub_container": contract.container(project, contract.HUB.name),
     }
 
 
@@ -76,8 +94,8 @@ def desired(good: dict[str, Any], mounts: Any, machine: dict[str, Any], role: Pa
     good: the checked variables; mounts: that variable as written; machine: what was found; role: the role's folder.
     Returns, without the owner's secrets, `docker` (see docker_needs), `images` (see desired_images),
     `hub`, `spawner` (their settings), `files` (below the role's folder on the machine), `contexts` (those of them that
-    builds need), `files_digest`, `trial_digest` ('nothing' without a trial), `local_url`, `invitation` (lines) and
-    `list_decides` (whether the list of users decides whom the hub knows).
+    builds need), `files_digest`, `trial_digest` ('nothing' without a trial), `local_url`, `invitation` (lines),
+    `list_decides` (whether the list of users decides whom the hub knows) and the places of `places`.
     """
     contexts = role / CONTEXTS
     images = desired_images(good, contexts, machine["images"])
@@ -110,7 +128,8 @@ def desired(good: dict[str, Any], mounts: Any, machine: dict[str, Any], role: Pa
         "trial_digest": trial,
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
-        "hub_id": HUB_ID,
+        "hub_id": contract.HUB.user,
         "for_the_hub": FOR_THE_HUB,
+        **places(good),
         "list_decides": not has_other_login(config, extra),
     }

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+
 BASE_SUITE = "trixie"
 CACHE = re.compile(r"\.|__pycache__$")
 
@@ -39,7 +41,7 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
     project = settings["project"]
     recipe = tree(contexts / "base")
     base = {
-        "tag": f"{project}/base:{digest(BASE_SUITE, recipe)[:12]}",
+        "tag": f"{project}/{contract.BASE_IMAGE}:{digest(BASE_SUITE, recipe)[:12]}",
         "suite": BASE_SUITE,
         "packages": recipe["packages"].split(),
         "dpkg": recipe["dpkg.cfg"],
@@ -54,8 +56,8 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
             "context": f"{settings['directory']}/images/{name}",
             "packages": packages[name],
         }
-        for name in ("hub", "proxy", "user")
-        if name != "user" or not settings["user_image"]
+        for name in (*contract.services(), contract.USER_IMAGE)
+        if name != contract.USER_IMAGE or not settings["user_image"]
     ]
     tags = {"user": settings["user_image"]} | {build["name"]: build["tag"] for build in builds}
     missing = [tag for tag in tags.values() if tag not in present]

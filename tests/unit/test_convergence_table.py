@@ -14,7 +14,8 @@ sys.path.append(str(FOLDER))
 import table  # noqa: E402 (found by the line above)
 
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
-TAGS = {tag for task in yaml.safe_load((ROLE / "tasks/main.yml").read_text()) for tag in task["tags"]} - {"always"}
+PHASES = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+TAGS = {tag for task in PHASES for phase in task.get("block", [task]) for tag in phase["tags"]} - {"always"}
 
 
 def names(options: dict[str, Any]) -> set[str]:

@@ -10,6 +10,7 @@ import yaml
 from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 from ansible_collections.jupyterhub.home.plugins.modules import probe
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import places
 from conftest import DOCKER_13, ROLE, Program, RunModule, docker
 
 NOTHING = {"settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": ""}
@@ -55,7 +56,8 @@ def test_a_machine_without_an_engine_is_looked_at_too(
 def test_no_stray_is_overlooked() -> None:
     """Whatever the last task keeps exactly, the look compares."""
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
-    assert task["jupyterhub.home.files"]["exact"] == contract.exact_folders()
+    assert task["jupyterhub.home.files"]["exact"] == "{{ __jupyterhub_home_checked.exact_folders }}"
+    assert places({"project": "home", "directory": "/opt/home"})["exact_folders"] == contract.exact_folders()
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
