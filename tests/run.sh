@@ -60,7 +60,7 @@ lane() {
         printf '\n=== %s\n' "$name"
         before=$SECONDS
         outcome=passed
-        stage "$name" || outcome=FAILED
+        stage "$name" 2>&1 | tee "$state/$name.log" || outcome=FAILED
         printf '%-12s %-7s %4d s\n' "$name" "$outcome" $((SECONDS - before)) >>"$state/report"
     done
 }
@@ -88,5 +88,10 @@ if [ -n "$beside" ]; then
     cat "$state/beside"
 fi
 printf '\n=== stages\n%s\n%-12s %-7s %4d s\n' "$(cat "$state/report")" all "" "$SECONDS"
+# What failed, once more where it is read first.
+while read -r name _; do
+    printf '\n=== %s failed\n' "$name"
+    grep -aE '^(FAILED|ERROR|E  |fatal:|Failed)' "$state/$name.log" | cut -c1-300 | tail -n 60
+done < <(grep FAILED "$state/report")
 # A lane that was killed has not written of all its stages.
 [ "$(grep -c passed "$state/report")" -eq "$wanted" ]
