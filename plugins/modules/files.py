@@ -51,6 +51,17 @@ attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
 """
+EXAMPLES = r"""
+- name: Write the hub's settings
+  jupyterhub.home.files:
+    root: /opt/jupyterhub-home
+    files:
+      compose.yml: "{{ compose | to_nice_yaml }}"
+      hub/users-token: {generate: 32, mode: "0640", group: 58081}
+    secrets: "{{ {'hub/hub.json': {'content': settings, 'mode': '0640', 'group': 58081}} | to_json }}"
+    exact: [hub]
+  register: written
+"""
 RETURN = r"""
 paths: {description: Paths written or removed., type: list, elements: str, returned: always}
 restored: {description: Of these, files that go back to what they were., type: list, elements: str, returned: always}

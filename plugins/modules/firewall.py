@@ -28,6 +28,10 @@ options: {}
 attributes:
   check_mode: {support: full}
 """
+EXAMPLES = r"""
+- name: Have the engine make its firewall rules anew
+  jupyterhub.home.firewall:
+"""
 RETURN = r"""
 done: {description: "What was, or would be, done, in words.", type: list, elements: str, returned: always}
 found: {description: "What had happened, in words.", type: list, elements: str, returned: always}

@@ -18,6 +18,12 @@ options:
 attributes:
   check_mode: {support: full, details: Does nothing there.}
 """
+EXAMPLES = r"""
+- name: Wait for the hub's health through the proxy
+  jupyterhub.home.health:
+    url: http://127.0.0.1/hub/health
+    container: jupyterhub-home-hub
+"""
 
 
 def main() -> None:

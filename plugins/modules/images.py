@@ -26,23 +26,52 @@ options:
     type: dict
     required: true
     description:
-      - tag, the image that the builds stand on. With suite, packages and dpkg (the text of a dpkg.cfg) it is made from
-        Debian's packages, with the mirrors that the machine's own apt uses; otherwise it is pulled.
+      - The image that the builds stand on. With a suite it is made from Debian's packages, with the mirrors that the
+        machine's own apt uses; otherwise it is pulled.
+    suboptions:
+      tag: {type: str, required: true, description: Its name.}
+      suite: {type: str, description: Debian's suite.}
+      packages: {type: list, elements: str, default: [], description: Debian's packages in it.}
+      dpkg: {type: str, default: "", description: The text of its dpkg.cfg(5).}
   builds:
     type: list
     elements: dict
     required: true
-    description: Each image's tag, context (a folder on the machine) and packages (pip requirements).
+    description: The images that are built.
+    suboptions:
+      name: {type: str, description: What it is for.}
+      tag: {type: str, required: true, description: Its name.}
+      context: {type: path, required: true, description: Folder on the machine with its Dockerfile.}
+      packages: {type: list, elements: str, default: [], description: What pip installs besides.}
   pulls: {type: list, elements: str, default: [], description: Images used as they are.}
   secrets:
     type: dict
     default: {}
-    description: Files that builds read and images do not keep, identifier to path; missing ones are left out.
+    description: Files that builds read and images do not keep; missing ones are left out.
+    suboptions:
+      ca: {type: path, description: A bundle of certificates.}
+      pip: {type: path, description: Configuration of pip.}
+      npm: {type: path, description: Configuration of npm.}
   keep_only:
     type: str
     description: Makes nothing, but removes the images whose name begins so, except those named above and those in use.
 attributes:
   check_mode: {support: full}
+"""
+EXAMPLES = r"""
+- name: Build the hub's image if its tag is not there
+  jupyterhub.home.images:
+    base: {tag: "debian:13"}
+    builds:
+      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images/hub}
+    secrets: {pip: /etc/pip.conf}
+
+- name: Remove the old images
+  jupyterhub.home.images:
+    base: {tag: "debian:13"}
+    builds:
+      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images/hub}
+    keep_only: jupyterhub-home/
 """
 RETURN = r"""
 made: {description: Images built or pulled., type: list, elements: str, returned: always}
@@ -193,7 +222,7 @@ def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
 def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
     """Build one image on the base."""
     command = ["build", "--build-arg", f"BASE={base}"]
-    command += ["--build-arg", f"PACKAGES={' '.join(image.get('packages') or [])}"]
+    command += ["--build-arg", f"PACKAGES={' '.join(image['packages'])}"]
     for identifier, path in sorted(secrets.items()):
         command += ["--secret", f"id={identifier},src={path}"]
     run_docker(f"Building {image['tag']}", *command, "--tag", image["tag"], image["context"])
@@ -218,12 +247,37 @@ def remove(image: str) -> bool:
 
 
 def main() -> None:
+    packages = {"type": "list", "elements": "str", "default": []}
     module = AnsibleModule(
         argument_spec={
-            "base": {"type": "dict", "required": True},
-            "builds": {"type": "list", "elements": "dict", "required": True},
+            "base": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "tag": {"type": "str", "required": True},
+                    "suite": {"type": "str"},
+                    "packages": packages,
+                    "dpkg": {"type": "str", "default": ""},
+                },
+            },
+            "builds": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str"},
+                    "tag": {"type": "str", "required": True},
+                    "context": {"type": "path", "required": True},
+                    "packages": packages,
+                },
+            },
             "pulls": {"type": "list", "elements": "str", "default": []},
-            "secrets": {"type": "dict", "default": {}, "no_log": False},
+            "secrets": {
+                "type": "dict",
+                "default": {},
+                "no_log": False,
+                "options": {name: {"type": "path"} for name in ("ca", "pip", "npm")},
+            },
             "keep_only": {"type": "str"},
         },
         supports_check_mode=True,
@@ -256,7 +310,7 @@ def main() -> None:
                 made.append(base["tag"])
                 if module.check_mode:
                     pass
-                elif base.get("suite"):
+                elif base["suite"]:
                     make_base(base["tag"], base["suite"], base["packages"], base["dpkg"])
                 else:
                     run_docker(f"Pulling the base image {base['tag']}", "pull", "--quiet", base["tag"])

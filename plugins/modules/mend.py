@@ -41,6 +41,12 @@ options:
 attributes:
   check_mode: {support: full}
 """
+EXAMPLES = r"""
+- name: Repair what Compose would not
+  jupyterhub.home.mend:
+    project: jupyterhub-home
+    directory: /opt/jupyterhub-home
+"""
 RETURN = r"""
 done: {description: "What was, or would be, mended, in words.", type: list, elements: str, returned: always}
 renews: {description: "Whether Compose has to make a container now.", type: bool, returned: always}

@@ -7,6 +7,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
@@ -44,15 +45,37 @@ options:
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
-  run: {type: dict, default: {}, description: Takes the lease for this run if it is free. See module_utils/lease.py.}
+  run:
+    type: dict
+    default: {}
+    description: Takes the lease for this run if it is free. See module_utils/lease.py.
+    suboptions:
+      id: {type: str, description: "The run's identity; without one, the lease is let alone."}
+      by: {type: str, description: Who started it.}
+      machine: {type: str, description: The machine that it runs on.}
+      boot: {type: str, description: Identity of that machine's present boot.}
+      numbers: {type: str, description: Identity of the namespace of its process number.}
+      pid: {type: int, description: Number of its process.}
+      started: {type: str, description: "When that started, in the kernel's ticks."}
   ended: {type: str, default: "", description: Identity of a run whose lease may be taken over.}
   release: {type: str, default: "", description: Gives back the lease of the run of this identity.}
 attributes:
   check_mode: {support: full}
 """
+EXAMPLES = r"""
+- name: Look at the machine
+  jupyterhub.home.probe:
+    project: jupyterhub-home
+    bind_address: 0.0.0.0
+    port: 80
+    directory: /opt/jupyterhub-home
+    sources: [/srv/media]
+    ca_bundle: /etc/ssl/certs/ca-certificates.crt
+  register: probed
+"""
 RETURN = r"""
 machine:
-  description: See Machine in the source; every size is in bytes.
+  description: See the function look in the source; every size is in bytes.
   type: dict
   returned: always
 holder:
@@ -62,28 +85,39 @@ holder:
 """
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "project": {"type": "str", "required": True},
-            "bind_address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "directory": {"type": "path", "required": True},
-            "sources": {"type": "list", "elements": "path", "required": True},
-            "ca_bundle": {"type": "path", "required": True},
-            "homes": {"type": "bool", "default": False},
-            "belongings": {"type": "bool", "default": False},
-            "run": {"type": "dict", "default": {}},
-            "ended": {"type": "str", "default": ""},
-            "release": {"type": "str", "default": ""},
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "project": {"type": "str", "required": True},
+    "bind_address": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "directory": {"type": "path", "required": True},
+    "sources": {"type": "list", "elements": "path", "required": True},
+    "ca_bundle": {"type": "path", "required": True},
+    "homes": {"type": "bool", "default": False},
+    "belongings": {"type": "bool", "default": False},
+    "run": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "id": {"type": "str"},
+            "by": {"type": "str"},
+            "machine": {"type": "str"},
+            "boot": {"type": "str"},
+            "numbers": {"type": "str"},
+            "pid": {"type": "int"},
+            "started": {"type": "str"},
         },
-        supports_check_mode=True,
-    )
-    wanted = module.params
-    root = os.geteuid() == 0
-    if root:  # without it no run follows that would have to be alone
-        release(wanted["release"])
-    holder = take(wanted["run"], wanted["ended"]) if root and wanted["run"] else {}
+    },
+    "ended": {"type": "str", "default": ""},
+    "release": {"type": "str", "default": ""},
+}
+# Of an engine that does not answer: there is nothing to compare.
+UNKNOWN: dict[str, Any] = {
+    "settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": "",
+}  # fmt: skip
+
+
+def look(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The machine, as `machine` in RETURN."""
     directory = Path(wanted["directory"])
     record = Record(directory)
     # Most of the time goes to programs that are waited for.
@@ -96,8 +130,7 @@ def main() -> None:
         try:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
-            # No engine or no docker: there is nothing to compare.
-            project = {"settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": ""}
+            project = UNKNOWN
         try:
             homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
         except (EngineError, OSError):
@@ -107,35 +140,42 @@ def main() -> None:
     docker["rules_gone"] = gone and docker["version"] is not None
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
-    module.exit_json(
-        changed=False,
-        holder=holder,
-        machine={
-            "system": system(),
-            "systemd": os.path.isdir("/run/systemd/system"),
-            "root": root,
-            "docker": docker,
-            "images": known_images,
-            "project": {**project, "found": sentences(project["found"])},
-            "watched": asked_watched.result(),
-            "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
-            "dpkg_broken": asked_dpkg.result(),
-            "port": asked_port.result(),
-            "directory": directory_problem(directory, wanted["project"]),
-            "written": record.intact(contract.exact_folders()),
-            "tried": tried(record),
-            "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
-            "folders": {path: folder(path) for path in wanted["sources"]},
-            "memory": memory(),
-            "processors": len(os.sched_getaffinity(0)),
-            "disk": disk,
-            "free_disk": free_disk(disk),
-            "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
-            "users": declared_users(Path(project["folder"] or directory), directory),
-            "homes": homes,
-            **more,
-        },
-    )
+    return {
+        "system": system(),
+        "systemd": os.path.isdir("/run/systemd/system"),
+        "root": os.geteuid() == 0,
+        "docker": docker,
+        "images": known_images,
+        "project": {**project, "found": sentences(project["found"])},
+        "watched": asked_watched.result(),
+        "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
+        "dpkg_broken": asked_dpkg.result(),
+        "port": asked_port.result(),
+        "directory": directory_problem(directory, wanted["project"]),
+        "written": record.intact(contract.exact_folders()),
+        "tried": tried(record),
+        "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
+        "folders": {path: folder(path) for path in wanted["sources"]},
+        "memory": memory(),
+        "processors": len(os.sched_getaffinity(0)),
+        "disk": disk,
+        "free_disk": free_disk(disk),
+        "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
+        "users": declared_users(Path(project["folder"] or directory), directory),
+        "homes": homes,
+        **more,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    wanted = module.params
+    holder: dict[str, Any] = {}
+    if os.geteuid() == 0:  # without it no run follows that would have to be alone
+        release(wanted["release"])
+        if wanted["run"].get("id"):
+            holder = take(wanted["run"], wanted["ended"])
+    module.exit_json(changed=False, holder=holder, machine=look(wanted))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,16 @@ attributes:
     support: full
     details: Tries what the engine has the images for.
 """
+EXAMPLES = r"""
+- name: Try the settings beside the hub
+  jupyterhub.home.trial:
+    project: jupyterhub-home
+    image: jupyterhub-home/hub:0123456789ab
+    user_image: jupyterhub-home/user:0123456789ab
+    owner: 58081
+    directory: /opt/jupyterhub-home
+    settings: "{{ {'/etc/jupyterhub-home/hub.json': settings | to_json} | to_json }}"
+"""
 RETURN = r"""
 problems:
   description: What does not work. Each has the variable, what is wrong, what to write, and perhaps the end of a log.

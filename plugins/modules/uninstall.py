@@ -31,6 +31,13 @@ options:
 attributes:
   check_mode: {support: full}
 """
+EXAMPLES = r"""
+- name: Remove the hub, and keep everybody's files
+  jupyterhub.home.uninstall:
+    project: jupyterhub-home
+    directory: /opt/jupyterhub-home
+    delete_data: false
+"""
 RETURN = r"""
 notes: {description: "What goes and what stays, in words.", type: list, elements: str, returned: always}
 """

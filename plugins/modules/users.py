@@ -56,6 +56,19 @@ attributes:
   check_mode: {support: full}
   diff_mode: {support: full, details: Shows names; hashes never.}
 """
+EXAMPLES = r"""
+- name: Make accounts, the hub and home volumes match the list
+  jupyterhub.home.users:
+    directory: /opt/jupyterhub-home/users
+    users: "{{ [{'name': 'alice', 'password_hash': hash, 'admin': true}] | to_json }}"
+    owner: 58081
+    project: jupyterhub-home
+    url: http://127.0.0.1/
+    token_file: /opt/jupyterhub-home/hub/users-token
+    keep_undeclared: true
+    servers: "{{ spawner_settings }}"
+    delete_homes: []
+"""
 RETURN = r"""
 added: {description: Accounts that were not there., type: list, elements: str, returned: always}
 removed: {description: Accounts that are there no more., type: list, elements: str, returned: always}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 from ansible_collections.jupyterhub.home.plugins.modules import probe
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import places
@@ -106,3 +106,22 @@ def test_a_record_that_is_broken_says_nothing(tmp_path: Path, text: str) -> None
     (tmp_path / "written.json").write_text(text)
     (tmp_path / "x").mkdir()
     assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (x)"
+
+
+RUN = {"id": "kim", "by": "kim@laptop", "machine": "laptop", "boot": "b", "numbers": "", "pid": 1, "started": "12"}
+
+
+def test_the_lease_is_taken_and_given_back(
+    program: Program, run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker(program, {})
+    monkeypatch.setattr(lease, "PATH", tmp_path / "lease")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    wanted = {"project": "home", "bind_address": "127.0.0.1", "port": 1, "directory": str(tmp_path / "hub")}
+    wanted |= {"sources": [], "ca_bundle": ""}
+    assert run_module(probe, {**wanted, "run": {}})["holder"] == {} and not lease.PATH.exists()
+    assert run_module(probe, {**wanted, "run": RUN})["holder"] == {}
+    holder = run_module(probe, {**wanted, "run": {**RUN, "id": "lee", "pid": 2}})["holder"]
+    assert {key: holder[key] for key in RUN} == RUN
+    run_module(probe, {**wanted, "release": "kim"})
+    assert not lease.PATH.exists()

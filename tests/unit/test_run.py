@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from ansible_collections.jupyterhub.home.plugins.modules import probe
 from ansible_collections.jupyterhub.home.plugins.plugin_utils import run as controller
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
 
@@ -94,3 +95,7 @@ def test_what_a_run_that_waits_is_told() -> None:
     since = time.strftime("%H:%M", time.localtime(time.time() - 60))
     assert f"by kim@laptop since {since} (process 1234), has not ended.\n     Do: wait" in report.text()
     assert "rm /run/x.lease on this machine" in report.text()
+
+
+def test_the_target_takes_all_that_the_controller_tells_of_a_run() -> None:
+    assert set(controller.this_run()) == set(probe.ARGUMENTS["run"]["options"])
