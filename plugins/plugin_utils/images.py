@@ -48,13 +48,13 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
     }
     if settings["base_image"]:
         base = {"tag": settings["base_image"]}
-    packages = {"hub": settings["hub_packages"], "proxy": [], "user": settings["user_packages"]}
+    packages = {contract.HUB.name: settings["hub_packages"], contract.USER_IMAGE: settings["user_packages"]}
     builds = [
         {
             "name": name,
-            "tag": f"{project}/{name}:{digest(base['tag'], tree(contexts / name), packages[name])[:12]}",
+            "tag": f"{project}/{name}:{digest(base['tag'], tree(contexts / name), packages.get(name, []))[:12]}",
             "context": f"{settings['directory']}/images/{name}",
-            "packages": packages[name],
+            "packages": packages.get(name, []),
         }
         for name in (*contract.services(), contract.USER_IMAGE)
         if name != contract.USER_IMAGE or not settings["user_image"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import re
 import shutil
@@ -142,77 +141,3 @@ def test_a_readme_without_a_place(clone: Path, text: str) -> None:
 
 def test_a_wrong_option(clone: Path) -> None:
     assert run(clone, "--wirte").returncode == 1
-
-
-MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-# Whose keys are free: paths, and what another program gets as it is.
-FREE = {"files.files", "users.servers"}
-
-
-class CaughtError(Exception):
-    """A module's argument_spec, in place of a run."""
-
-
-@pytest.fixture
-def module(request: pytest.FixtureRequest) -> Any:
-    return importlib.import_module(f"ansible_collections.jupyterhub.home.plugins.modules.{request.param}")
-
-
-def spec_of(module: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    def catch(argument_spec: dict[str, Any], **_: Any) -> None:
-        raise CaughtError(argument_spec)
-
-    monkeypatch.setattr(module, "AnsibleModule", catch)
-    with pytest.raises(CaughtError) as caught:
-        module.main()
-    spec: dict[str, Any] = caught.value.args[0]
-    return spec
-
-
-def compared(options: dict[str, Any], inner: str) -> dict[str, Any]:
-    """What documentation and argument_spec both say of options; inner: where they have those of a dictionary."""
-    return {
-        name: {
-            "type": option.get("type", "str"),
-            "required": option.get("required", False),
-            "default": option.get("default"),
-            "elements": option.get("elements"),
-            "choices": option.get("choices"),
-            "options": compared(option.get(inner, {}), inner),
-        }
-        for name, option in options.items()
-    }
-
-
-@pytest.mark.parametrize("module", MODULES, indirect=True)
-def test_a_module_is_documented(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = module.__name__.rpartition(".")[2]
-    documentation = yaml.safe_load(module.DOCUMENTATION)
-    assert documentation["module"] == name
-    assert compared(documentation["options"], "suboptions") == compared(spec_of(module, monkeypatch), "options")
-    for example in yaml.safe_load(module.EXAMPLES):
-        arguments = example[f"jupyterhub.home.{name}"] or {}
-        required = {option for option, value in documentation["options"].items() if value.get("required")}
-        assert example["name"] and required <= set(arguments) <= set(documentation["options"])
-    answers = set(re.findall(r"exit_json\(([^)]*)", Path(module.__file__).read_text()))
-    if answers - {"changed=False"}:
-        returned = yaml.safe_load(module.RETURN)
-        assert all({"description", "type", "returned"} <= set(value) for value in returned.values())
-    else:
-        assert not hasattr(module, "RETURN"), "it returns nothing"
-
-
-def dictionaries(options: dict[str, Any], place: str) -> list[str]:
-    """Options that are dictionaries of unknown keys."""
-    found = []
-    for name, option in options.items():
-        if "dict" in (option.get("type"), option.get("elements")) and not option.get("suboptions"):
-            found.append(f"{place}.{name}")
-        found += dictionaries(option.get("suboptions", {}), f"{place}.{name}")
-    return found
-
-
-@pytest.mark.parametrize("module", MODULES, indirect=True)
-def test_a_dictionary_has_suboptions(module: Any) -> None:
-    documentation = yaml.safe_load(module.DOCUMENTATION)
-    assert set(dictionaries(documentation["options"], documentation["module"])) <= FREE
