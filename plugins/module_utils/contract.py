@@ -69,6 +69,11 @@ def services() -> list[str]:
     return [service.name for service in SERVICES]
 
 
+def build_arguments() -> dict[str, str]:
+    """What the Dockerfile must know of the services."""
+    return {f"{service.name.upper()}_ID": str(service.user) for service in SERVICES}
+
+
 def images(project: str) -> tuple[str, ...]:
     """The names, without a tag, of all images that the role builds."""
     return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *services(), USER_IMAGE))

@@ -39,9 +39,9 @@ options:
     required: true
     description: The images that are built.
     suboptions:
-      name: {type: str, description: What it is for.}
+      name: {type: str, required: true, description: Its target in the Dockerfile.}
       tag: {type: str, required: true, description: Its name.}
-      context: {type: path, required: true, description: Folder on the machine with its Dockerfile.}
+      context: {type: path, required: true, description: Folder on the machine with the Dockerfile.}
       packages: {type: list, elements: str, default: [], description: What pip installs besides.}
   pulls: {type: list, elements: str, default: [], description: Images used as they are.}
   secrets:
@@ -63,14 +63,14 @@ EXAMPLES = r"""
   jupyterhub.home.images:
     base: {tag: "debian:13"}
     builds:
-      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images/hub}
+      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images}
     secrets: {pip: /etc/pip.conf}
 
 - name: Remove the old images
   jupyterhub.home.images:
     base: {tag: "debian:13"}
     builds:
-      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images/hub}
+      - {name: hub, tag: "jupyterhub-home/hub:0123456789ab", context: /opt/jupyterhub-home/images}
     keep_only: jupyterhub-home/
 """
 RETURN = r"""
@@ -221,8 +221,10 @@ def make_base(tag: str, suite: str, packages: list[str], dpkg: str) -> None:
 
 def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
     """Build one image on the base."""
-    command = ["build", "--build-arg", f"BASE={base}"]
-    command += ["--build-arg", f"PACKAGES={' '.join(image['packages'])}"]
+    arguments = {"BASE": base, "PACKAGES": " ".join(image["packages"]), **contract.build_arguments()}
+    command = ["build", "--target", image["name"]]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
     for identifier, path in sorted(secrets.items()):
         command += ["--secret", f"id={identifier},src={path}"]
     run_docker(f"Building {image['tag']}", *command, "--tag", image["tag"], image["context"])
@@ -265,7 +267,7 @@ def main() -> None:
                 "elements": "dict",
                 "required": True,
                 "options": {
-                    "name": {"type": "str"},
+                    "name": {"type": "str", "required": True},
                     "tag": {"type": "str", "required": True},
                     "context": {"type": "path", "required": True},
                     "packages": packages,

@@ -17,10 +17,10 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     spawner_settings,
     start_digest,
 )
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images, digest, tree
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, desired_images, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs
 
-# Of the build contexts, in the role's folder.
+# Of what images are built with, in the role's folder.
 CONTEXTS = "files/images"
 PLUGINS = Path(__file__).parents[1]
 # What writes the files: another version of it may write them otherwise.
@@ -49,12 +49,9 @@ def compose_text(project: dict[str, Any]) -> str:
 
 
 def context_files(images: dict[str, Any], contexts: Path) -> dict[str, Any]:
-    """The files of the build contexts, below the role's folder on the machine."""
-    return {
-        f"images/{build['name']}/{path}": {"src": str(contexts / build["name"] / path)}
-        for build in images["builds"]
-        for path in tree(contexts / build["name"])
-    }
+    """The files that images are built with, below the role's folder on the machine."""
+    own = [f"{build['name']}/{path}" for build in images["builds"] for path in tree(contexts / build["name"])]
+    return {f"images/{path}": {"src": str(contexts / path)} for path in (*SHARED, *own)}
 
 
 def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: Any, tried: str) -> dict[str, Any]:

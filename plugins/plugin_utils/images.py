@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import BASE_SUITE
 
-BASE_SUITE = "trixie"
+# What all images are built with, beside the folder of each.
+SHARED = ("Dockerfile", "apt-install")
 CACHE = re.compile(r"\.|__pycache__$")
 
 
@@ -32,9 +34,9 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def desired_images(settings: dict[str, Any], contexts: Path, present: Collection[str]) -> dict[str, Any]:
-    """The images for these settings.
+    """The images for these settings, each a target of one Dockerfile.
 
-    contexts: the role's folder of build contexts, one below it for each image; present: tags that the engine has.
+    contexts: the role's folder of what they are built with; present: tags that the engine has.
     Returns `base` (what the builds stand on: a tag alone is to be pulled), `builds` (the images to be built, in this
     order), `tags` ({hub, proxy, user}) and `missing` (those of them that the engine does not have).
     """
@@ -48,14 +50,20 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
     }
     if settings["base_image"]:
         base = {"tag": settings["base_image"]}
+    shared = [contract.build_arguments(), *((contexts / name).read_text(encoding="utf-8") for name in SHARED)]
     packages = {contract.HUB.name: settings["hub_packages"], contract.USER_IMAGE: settings["user_packages"]}
-    builds = [
-        {
+
+    def build(name: str) -> dict[str, Any]:
+        own = packages.get(name, [])
+        return {
             "name": name,
-            "tag": f"{project}/{name}:{digest(base['tag'], tree(contexts / name), packages.get(name, []))[:12]}",
-            "context": f"{settings['directory']}/images/{name}",
-            "packages": packages.get(name, []),
+            "tag": f"{project}/{name}:{digest(base['tag'], shared, tree(contexts / name), own)[:12]}",
+            "context": f"{settings['directory']}/images",
+            "packages": own,
         }
+
+    builds = [
+        build(name)
         for name in (*contract.services(), contract.USER_IMAGE)
         if name != contract.USER_IMAGE or not settings["user_image"]
     ]

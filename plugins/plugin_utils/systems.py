@@ -23,6 +23,8 @@ SYSTEMS = {
 SUPPORTED = "Debian 12 and 13"  # in words
 # Of Docker's own repository, which has the same names for all of them.
 DOCKER_PACKAGES = ("docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin")
+# Of the base image, which is made from Debian's packages whatever the machine's own release.
+BASE_SUITE = "trixie"
 # From this version on, the docker client builds only with the plugin.
 BUILDX_SINCE = 23
 

@@ -218,7 +218,7 @@ def test_files_edited(story: Story, host: Host) -> None:
         host,
         "echo \"c.JupyterHub.template_vars = {{'announcement': 'by hand'}}\" >>{FOLDER}/hub/extra.py",
         "sed -i 's/2G/1G/' {FOLDER}/hub/spawner.json",
-        "echo '# by hand' | tee -a {FOLDER}/compose.yml {FOLDER}/images/hub/Dockerfile",
+        "echo '# by hand' | tee -a {FOLDER}/compose.yml {FOLDER}/images/Dockerfile",
         "rm {FOLDER}/images/proxy/entry.js",
         "chmod 666 {FOLDER}/hub/hub.json && chmod 777 {FOLDER}/secrets",
         "echo stray >{FOLDER}/hub/stray.py",
@@ -229,7 +229,7 @@ def test_files_edited(story: Story, host: Host) -> None:
     both_say(
         change,
         "Found: jupyterhub-home/secrets and hub/hub.json were given another owner or mode.",
-        "Found: compose.yml, hub/extra.py, hub/spawner.json and images/hub/Dockerfile were edited.",
+        "Found: compose.yml, hub/extra.py, hub/spawner.json and images/Dockerfile were edited.",
         "Found: images/proxy/entry.js was gone.",
         "Found: hub/stray.py was put there by somebody else.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils import desired as desired_module
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import desired, with_content
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import start_digest
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import DOCKER_PACKAGES, SYSTEMS, docker_needs
 from conftest import ROLE
 
@@ -290,3 +293,21 @@ def test_where_it_is_opened(address: str, own: str, shown: list[str]) -> None:
     assert lines == [f"http://{host}:9000/home/" for host in shown]
     inside = address in ("127.0.0.1", "::1")
     assert head == ("Open it on this machine:" if inside else "Open it from any device on your network:")
+
+
+def test_a_tree_has_a_folders_texts(tmp_path: Path) -> None:
+    for name, text in {
+        "Dockerfile": "FROM x\n", "inner/a.py": "ä\n", ".hidden": "x", ".cache/b": "x", "__pycache__/a.pyc": "x",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert tree(tmp_path) == {"Dockerfile": "FROM x\n", "inner/a.py": "ä\n"}
+
+
+# --- The Dockerfile ---------------------------------------------------------------------------------------------------
+def test_every_image_is_a_target_and_every_id_an_argument() -> None:
+    text = (ROLE / "files/images/Dockerfile").read_text()
+    targets = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.M))
+    assert {build["name"] for build in derive()["images"]["builds"]} <= targets
+    assert set(contract.build_arguments()) <= set(re.findall(r"^ARG (\w+)", text, re.M))
+    assert not re.search(r"5808\d", text)

@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.modules import images
 from conftest import Program, RunModule
 
-BUILD = {"tag": "home/hub:1", "context": "/srv/images/hub", "packages": ["numpy>=2", "pandas"]}
-PLAIN = {"tag": "home/proxy:1", "context": "/srv/images/proxy", "packages": []}
+BUILD = {"name": "hub", "tag": "home/hub:1", "context": "/srv/images", "packages": ["numpy>=2", "pandas"]}
+PLAIN = {"name": "proxy", "tag": "home/proxy:1", "context": "/srv/images", "packages": []}
 DEBIAN = """\
 https://deb.example/debian bookworm Debian main
 https://deb.example/debian bookworm Debian contrib
@@ -39,7 +39,7 @@ case "$1 $2" in
     'pull --quiet')
         case $3 in *broken*) echo "no such host: $3" >&2; exit 1 ;; esac
         echo "$3" >>"$list" ;;
-    'build --build-arg')
+    'build --target')
         case $(last "$@") in *broken*) seq 100; echo "pip says no" >&2; exit 17 ;; esac
         previous=; for word; do [ "$previous" != --tag ] || echo "$word" >>"$list"; previous=$word; done ;;
     'import -') cat >/dev/null; echo sha256:empty ;;
@@ -98,7 +98,8 @@ def test_only_what_is_missing_is_built(run_module: RunModule, docker: Path, have
     answer = run_module(images, asked(BUILD, PLAIN))
     assert answer["made"] == ["home/proxy:1"]
     assert calls(docker) == [
-        "build --build-arg BASE=debian:13 --build-arg PACKAGES= --tag home/proxy:1 /srv/images/proxy"
+        "build --target proxy --build-arg BASE=debian:13 --build-arg PACKAGES= "
+        "--build-arg HUB_ID=58081 --build-arg PROXY_ID=58082 --tag home/proxy:1 /srv/images"
     ]
     assert not run_module(images, asked(BUILD, PLAIN))["changed"]
 
