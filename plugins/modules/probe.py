@@ -47,7 +47,6 @@ options:
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
   run:
     type: dict
-    default: {}
     description: Takes the lease for this run if it is free. See module_utils/lease.py.
     suboptions:
       id: {type: str, description: "The run's identity; without one, the lease is let alone."}
@@ -96,7 +95,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "belongings": {"type": "bool", "default": False},
     "run": {
         "type": "dict",
-        "default": {},
         "options": {
             "id": {"type": "str"},
             "by": {"type": "str"},
@@ -173,8 +171,9 @@ def main() -> None:
     holder: dict[str, Any] = {}
     if os.geteuid() == 0:  # without it no run follows that would have to be alone
         release(wanted["release"])
-        if wanted["run"].get("id"):
-            holder = take(wanted["run"], wanted["ended"])
+        run = wanted["run"] or {}
+        if run.get("id"):
+            holder = take(run, wanted["ended"])
     module.exit_json(changed=False, holder=holder, machine=look(wanted))
 
 
