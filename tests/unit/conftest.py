@@ -20,6 +20,7 @@ from unittest import mock
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from fake_engine import Engine
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyterhub_home"
@@ -191,3 +192,9 @@ def imagined(monkeypatch: pytest.MonkeyPatch) -> None:
     spark = contract.Service("spark", 58083, contract.HUB.group, (contract.PROXY_TOKEN,))
     monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, spark))
     monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("backup", exact=True)))
+
+
+@pytest.fixture
+def engine(program: Program) -> Engine:
+    """An engine with nothing in it."""
+    return Engine(program("docker", f'exec {sys.executable} -I -S "$here/docker.py" "$@"'))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,145 +9,27 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
 from ansible_collections.jupyterhub.home.plugins.modules import mend
-from conftest import Program, RunModule
+from conftest import RunModule
+from fake_engine import Engine
 from notes import foretold
 
-# An engine in a file of JSON: containers (running ones), networks and volumes by name.
-DOCKER = """
-import json, sys
-from pathlib import Path
-here = Path(__file__).parent
-file = here / "engine.json"
-state = json.loads(file.read_text())
-COMPOSE = {"project": "home", "network": "users"}
-containers, networks, volumes = state["containers"], state["networks"], state["volumes"]
-words = sys.argv[1:]
-def option(name):
-    return [w.removeprefix(name + "=") for w in words if w.startswith(name + "=")]
-def filters():
-    return [words[i + 1] for i, w in enumerate(words) if w == "--filter"]
-def shown(name):
-    c = containers[name]
-    joined = {n: {"NetworkID": networks[n]["Id"] if n in networks else "old", "Aliases": a} for n, a in c["in"].items()}
-    return {"Name": "/" + name, "Id": "id-" + name, "Config": {"Labels": c["labels"]},
-            "State": {"Status": c["status"]} | c.get("state", {}),
-            "HostConfig": {"NetworkMode": c["mode"]}, "NetworkSettings": {"Networks": joined}}
-def network(name):
-    members = {"id-" + c: {"Name": c} for c, v in containers.items() if name in v["in"]}
-    return {**networks[name], "Name": name, "Containers": members}
-def volume(name):
-    return {"Name": name, "Driver": "local", "Options": volumes[name].get("options"),
-            "Labels": volumes[name]["labels"], "Mountpoint": str(here / "volumes" / name / "_data")}
-def die(text):
-    print(text, file=sys.stderr); sys.exit(1)
-match words:
-    case ["ps", *_]:
-        for name, c in containers.items():
-            hits = [f.split("=", 1) for f in filters()]
-            labels = [v for k, v in hits if k == "label"]
-            held = [v for k, v in hits if k == "volume"]
-            if all(c["labels"].get(l.partition("=")[0]) == l.partition("=")[2] for l in labels) and (
-                not held or set(held) & set(c["volumes"])):
-                print(name if "{{.Names}}" in words else "id-" + name)
-    case ["inspect", *names]:
-        names = [n.removeprefix("id-") for n in names]
-        found = [shown(n) for n in names if n in containers] + [network(n) for n in names if n in networks]
-        print(json.dumps(found))
-    case ["rm", "--force", "--volumes", *names]: [containers.pop(name, None) for name in names]
-    case ["rm", "--force", name]: del containers[name]
-    case ["rename", old, new]: containers[new] = containers.pop(old)
-    case ["unpause", name]: containers[name]["status"] = "running"
-    case ["network", "disconnect", "--force", net, name]: del containers[name]["in"][net]
-    case ["network", "rm", ident]:
-        name = next(n for n, v in networks.items() if v["Id"] == ident)
-        if network(name)["Containers"]: die("has active endpoints")
-        del networks[name]
-    case ["network", "connect", *_, net, name]: containers[name]["in"][net] = option("--alias")
-    case ["compose", "version", *_]: print("2.26.1-4")
-    case ["compose", "--file", _, "create", *_]:
-        networks["home"] = {"Id": "new", "Labels": {f"com.docker.compose.{k}": v for k, v in COMPOSE.items()}}
-    case ["volume", "ls", *_]: print("\\n".join(volumes))
-    case ["volume", "inspect", *names]:
-        for n in names:
-            if n not in volumes: die("no such volume: " + n)
-        print(json.dumps([volume(n) for n in names]))
-    case ["volume", "create", *_, name]:
-        volumes.setdefault(name, {"labels": dict(l.split("=") for l in option("--label"))})
-        (here / "volumes" / name / "_data").mkdir(parents=True, exist_ok=True)
-    case ["volume", "rm", name]:
-        if any(name in c["volumes"] for c in containers.values()): die("volume is in use")
-        del volumes[name]
-        data = here / "volumes" / name / "_data"
-        if data.exists():
-            for path in data.iterdir(): path.unlink()
-            data.rmdir()
-        data.parent.rmdir()
-    case _: die("unknown: " + " ".join(words))
-file.write_text(json.dumps(state))
-"""
 NETWORK = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
 VOLUME = {"com.docker.compose.project": "home", "com.docker.compose.volume": "data"}
 ASIDE = {"jupyterhub-home.project": "home"}
 
 
-class Engine:
-    """A docker that is a program: all as it should be, until a test changes something."""
-
-    def __init__(self, program: Program) -> None:
-        calls = program("docker", f'exec {sys.executable} "$here/docker.py" "$@"')
-        self.calls, self.here = calls, calls.parent
-        (self.here / "docker.py").write_text(DOCKER)
-        self.state: dict[str, Any] = {
-            "containers": {
-                "home-hub": self.service("hub", "home-data"),
-                "home-proxy": self.service("proxy"),
-                "home-user-alice": self.container({"jupyterhub-home.project": "home"}, "home"),
-                "other": self.container({}, "home", aliases=["printer", "files"]),
-            },
-            "networks": {"home": {"Id": "net1", "Labels": NETWORK}},
-            "volumes": {},
-        }
-        self.volume("home-data", VOLUME, "database")
-
-    def container(
-        self, labels: dict[str, str], *networks: str, volumes: tuple[str, ...] = (), aliases: list[str] | None = None
-    ) -> dict[str, Any]:
-        return {
-            "labels": labels, "status": "running", "mode": "home", "volumes": volumes,
-            "in": {network: aliases or [] for network in networks},
-        }  # fmt: skip
-
-    def service(self, name: str, *volumes: str) -> dict[str, Any]:
-        labels = {"com.docker.compose.project": "home", "com.docker.compose.service": name}
-        return self.container(labels, "home", volumes=volumes, aliases=[name])
-
-    def volume(self, name: str, labels: dict[str, str], *files: str, gone: bool = False) -> None:
-        self.state["volumes"][name] = {"labels": labels}
-        folder = self.here / "volumes" / name
-        folder.mkdir(parents=True)
-        if not gone:
-            (folder / "_data").mkdir()
-        for file in files:
-            (folder / "_data" / file).write_text(file)
-
-    def files(self) -> dict[str, list[str]]:
-        """Of every volume."""
-        return {
-            f.name: sorted(path.name for path in (f / "_data").iterdir())
-            for f in sorted((self.here / "volumes").iterdir())
-        }
-
-    def save(self) -> None:
-        (self.here / "engine.json").write_text(json.dumps(self.state))
-
-    def load(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads((self.here / "engine.json").read_text())
-        return state
-
-
 @pytest.fixture
-def engine(program: Program) -> Engine:
-    return Engine(program)
+def engine(engine: Engine) -> Engine:
+    """All as it should be, until a test changes something."""
+    engine.state["containers"] = {
+        "home-hub": engine.service("hub", "home-data"),
+        "home-proxy": engine.service("proxy"),
+        "home-user-alice": engine.container({"jupyterhub-home.project": "home"}, "home"),
+        "other": engine.container({}, "home", aliases=["printer", "files"]),
+    }
+    engine.state["networks"] = {"home": {"Id": "net1", "Labels": NETWORK}}
+    engine.volume("home-data", VOLUME, "database")
+    return engine
 
 
 Mend = Callable[..., dict[str, Any]]

@@ -12,51 +12,57 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
 from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
+from fake_engine import Engine
+
+COMPOSE, LABEL = "com.docker.compose.project", "jupyterhub-home"
 
 
 class Machine:
-    """What docker lists, by its subcommand, in the columns that it is asked for, and the folders of two hubs."""
+    """An engine with two hubs and what others have, and the folders of the hubs."""
 
-    def __init__(self, program: Program, root: Path) -> None:
-        self.home, self.lab = root / "home", root / "lab"
+    def __init__(self, engine: Engine, root: Path) -> None:
+        self.engine, self.home, self.lab = engine, root / "home", root / "lab"
         for folder in (self.home, self.lab):
             (folder / "hub").mkdir(parents=True)
             (folder / "compose.yml").write_text(f"name: {folder.name}\n")
-        containers = [
-            ("home-hub", "home/hub:1", "home", "", str(self.home), "abc"),
-            ("home-proxy", "0123456789ab", "home", "", str(self.home), "abc"),  # its image was removed
-            ("home-user-kim", "quay.io/x/y:1", "", "home", "", ""),
-            ("lab-hub", "lab/hub:1", "lab", "", str(self.lab), "abc"),
-            ("cloud-web", "nextcloud:30", "cloud", "", "/srv/cloud", ""),
-            ("database", "postgres:17", "", "", "", ""),
-        ]
-        volumes = [
-            ("home-data", "", "home"), ("home-user-kim", "home", ""), ("lab-data", "", ""), ("lab-user-lee", "lab", ""),
-            ("cloud_data", "", "cloud"), ("old-user-max", "old", ""), ("photo-data", "", ""),
+        self.service("home-hub", "home/hub:1", self.home, tokens="abc")
+        self.service("home-proxy", "0123456789ab", self.home, tokens="abc")  # its image was removed
+        self.container("home-user-kim", "quay.io/x/y:1", {f"{LABEL}.project": "home"})
+        self.service("lab-hub", "lab/hub:1", self.lab, tokens="abc")
+        self.service("cloud-web", "nextcloud:30", Path("/srv/cloud"))
+        self.container("database", "postgres:17", {})
+        ours, compose = f"{LABEL}.project", COMPOSE
+        volumes: dict[str, dict[str, str]] = {
+            "home-data": {compose: "home"}, "home-user-kim": {ours: "home"}, "lab-data": {},
+            "lab-user-lee": {ours: "lab"}, "cloud_data": {compose: "cloud"}, "old-user-max": {ours: "old"},
+            "photo-data": {},
+        }  # fmt: skip
+        for name, labels in volumes.items():
+            engine.volume(name, labels)
+        engine.state["networks"] = {name: {"Id": f"id-{name}", "Labels": {COMPOSE: name}} for name in ("home", "lab")}
+        engine.state["images"] = [
+            "home/hub:1", "home/base:1", "home/notes:2", "lab/hub:1", "homes/hub:1", "<none>:<none>",
         ]  # fmt: skip
-        tables: dict[str, list[tuple[str, ...]]] = {"ps": [*containers], "volume": [*volumes]}
-        images = ["home/hub:1", "home/base:1", "home/notes:2", "lab/hub:1", "homes/hub:1", "<none>:<none>"]
-        for name, lines in tables.items():
-            (root / name).write_text("".join("|".join(line) + "\n" for line in lines))
-        (root / "image").write_text("".join(f"{name}\n" for name in images))
-        self.calls = program(
-            "docker",
-            f"""case "$1 $2" in
-            "ps "*|"volume ls"|"image ls") cat {root}/$1 ;;
-            "network ls") case $* in *project=home*) echo home ;; *project=lab*) echo lab ;; esac ;;
-            *) [ ! -e {root}/fails ] || [ $1 != "$(cat {root}/fails)" ] || {{ echo in use >&2; exit 1; }} ;;
-            esac""",
-        )
+        engine.save()
+
+    def container(self, name: str, image: str, labels: dict[str, str]) -> None:
+        self.engine.state["containers"][name] = self.engine.container(labels, image=image)
+        self.engine.save()
+
+    def service(self, name: str, image: str, folder: Path, **ours: str) -> None:
+        """A container that Compose has made from a folder."""
+        labels = {COMPOSE: folder.name, f"{COMPOSE}.working_dir": str(folder)}
+        self.container(name, image, labels | {f"{LABEL}.{key}": value for key, value in ours.items()})
 
     def changes(self) -> list[str]:
         """The commands that do more than list."""
-        lines = self.calls.read_text().splitlines()
+        lines = self.engine.calls.read_text().splitlines()
         return [line for line in lines if line.split()[0] != "ps" and line.split()[1] != "ls"]
 
 
 @pytest.fixture
-def machine(program: Program, tmp_path: Path) -> Machine:
-    return Machine(program, tmp_path)
+def machine(engine: Engine, tmp_path: Path) -> Machine:
+    return Machine(engine, tmp_path)
 
 
 def run(run_module: RunModule, project: str, directory: Path, **options: Any) -> dict[str, Any]:
@@ -143,7 +149,7 @@ def test_what_is_not_the_roles_stays(machine: Machine, run_module: RunModule) ->
 
 
 def test_what_was_done_before_an_error_is_said(machine: Machine, run_module: RunModule) -> None:
-    (machine.home.parent / "fails").write_text("network")
+    (machine.engine.here / "fails").write_text("network")
     failed = run(run_module, "home", machine.home)
     assert failed["failed"] and failed["changed"]
     assert failed["msg"] == (
@@ -172,9 +178,8 @@ def test_the_projects_on_the_machine(machine: Machine) -> None:
 @pytest.mark.usefixtures("imagined")
 def test_what_the_contract_has_goes(machine: Machine, run_module: RunModule) -> None:
     (machine.home / "backup").mkdir()
-    with (machine.home.parent / "image").open("a") as images, (machine.home.parent / "ps").open("a") as containers:
-        images.write("home/spark:1\n")
-        containers.write(f"home-spark|home/spark:1|home||{machine.home}|\n")
+    machine.engine.state["images"].append("home/spark:1")
+    machine.service("home-spark", "home/spark:1", machine.home)
     notes = run(run_module, "home", machine.home)["notes"]
     assert "Removed, images: home/base:1, home/hub:1, home/spark:1" in notes
     assert "Removed, containers: home-hub, home-proxy, home-spark, home-user-kim" in notes
