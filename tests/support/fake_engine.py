@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-# Put into a folder with engine.json. A file `fails` there names a command that fails.
+# Beside engine.json; volumes are the folders in `volumes` there, and a file `fails` names a command that fails.
 DOCKER = r"""
-import json, re, sys
+import json, re, shutil, sys
 from pathlib import Path
 here = Path(__file__).parent
 file = here / "engine.json"
 state = json.loads(file.read_text())
 COMPOSE = {"project": "home", "network": "users"}
 containers, networks, volumes, images = (state[kind] for kind in ("containers", "networks", "volumes", "images"))
+(here / "volumes").mkdir(exist_ok=True)
+folders = {folder.name for folder in (here / "volumes").iterdir()}
+for name in folders - volumes.keys(): volumes[name] = {"labels": {}}
+for name in volumes.keys() - folders: del volumes[name]
 words = sys.argv[1:]
 def option(name):
     return [w.removeprefix(name + "=") for w in words if w.startswith(name + "=")]
@@ -45,14 +49,14 @@ def network(name):
     return {**networks[name], "Name": name, "Containers": members}
 def volume(name):
     return {"Name": name, "Driver": "local", "Options": volumes[name].get("options"),
-            "Labels": volumes[name]["labels"], "Mountpoint": str(here / "volumes" / name / "_data")}
+            "Labels": volumes[name]["labels"], "Mountpoint": str(here / "volumes" / name / "_data"),
+            **volumes[name].get("inspected", {})}
 def remove_volume(name):
     if any(name in c["volumes"] for c in containers.values()): die("volume is in use")
     del volumes[name]
     data = here / "volumes" / name / "_data"
     if data.exists():
-        for path in data.iterdir(): path.unlink()
-        data.rmdir()
+        shutil.rmtree(data)
     data.parent.rmdir()
 def die(text):
     print(text, file=sys.stderr); sys.exit(1)
@@ -61,12 +65,17 @@ match words:
     case ["ps", *_]:
         for name, c in containers.items():
             if ("--all" in words or c["status"] in ("running", "paused")) and fits(c["labels"], c["volumes"], name):
-                told({"Names": name, "Image": c.get("image", "")}, c["labels"], "id-" + name)
+                told({"Names": name, "Image": c.get("image", "")}, c["labels"], c.get("id", "id-" + name))
+    case ["inspect", "--format", _, name]:
+        if name not in containers: die("Error: No such container: " + name)
+        print(containers[name]["status"], 0)
+    case ["logs", *_]: print("last words of the hub")
     case ["inspect", *names]:
         names = [n.removeprefix("id-") for n in names]
         found = [shown(n) for n in names if n in containers] + [network(n) for n in names if n in networks]
         print(json.dumps(found))
     case ["rm", "--force", "--volumes", *names]: [containers.pop(name, None) for name in names]
+    case ["rm", ident]: del containers[next(n for n, c in containers.items() if c.get("id", "id-" + n) == ident)]
     case ["rm", "--force", *names]:
         for name in names: del containers[name]
     case ["rename", old, new]: containers[new] = containers.pop(old)
@@ -96,6 +105,7 @@ match words:
     case ["volume", "create", *_, name]:
         volumes.setdefault(name, {"labels": dict(l.split("=") for l in option("--label"))})
         (here / "volumes" / name / "_data").mkdir(parents=True, exist_ok=True)
+        print(name)
     case ["volume", "rm", *names]:
         for name in names: remove_volume(name)
     case _: die("unknown: " + " ".join(words))

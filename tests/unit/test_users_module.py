@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, contract, crypt, hub
 from ansible_collections.jupyterhub.home.plugins.modules import users
 from conftest import Program, RunModule, Serve, Web
+from fake_engine import Engine
 from notes import foretold
 
 ALICE = {"name": "alice", "password": "hunter2-alice", "admin": True, "groups": ["staff", "family"]}
@@ -335,36 +336,21 @@ NOTHING: dict[str, Any] = {
     "add": [], "remove": [], "promote": [], "demote": [], "log_out": [], "groups": {}, "remove_groups": [],
     "running": [], "outdated": {},
 }  # fmt: skip
-# Volumes are folders here; running-VOLUME and ended-VOLUME name the containers that hold one.
-DOCKER = """
-volume=$here/volumes/$3
-case "$*" in
-"volume ls"*) ls "$here/volumes" ;;
-"volume inspect"*)
-    [ -d "$volume" ] || { echo "Error: no such volume: $3" >&2; exit 1; }
-    if [ -f "$here/inspected-$3" ]; then cat "$here/inspected-$3"
-    else echo '[{"Driver": "local", "Options": null, "Mountpoint": "'"$volume/_data"'"}]'; fi ;;
-"volume create"*)
-    for name; do :; done
-    mkdir -p "$here/volumes/$name/_data"; echo "$name" ;;
-"volume rm"*) shift 2; for name; do rm -r "$here/volumes/$name"; echo "$name"; done ;;
-"ps --all"*) name=$here/ended-${5#volume=}; if [ -f "$name" ]; then cat "$name"; fi ;;
-ps*) name=$here/running-${3#volume=}; if [ -f "$name" ]; then cat "$name"; fi ;;
-inspect*) echo running 0 ;;
-logs*) echo "last words of the hub" ;;
-rm*) ;;
-*) echo "unknown: $*" >&2; exit 1 ;;
-esac
-"""
 
 
-class Engine:
-    """A docker that is a script."""
+class Homes:
+    """The volumes of an engine, in which a hub runs."""
 
-    def __init__(self, calls: Path) -> None:
-        self.calls, self.here = calls, calls.parent
-        self.volumes_folder = self.here / "volumes"
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.calls = engine, engine.calls
+        self.volumes_folder = engine.here / "volumes"
         self.volumes_folder.mkdir()
+        self.held("home-hub", "home-data")
+
+    def held(self, container: str, volume: str, **more: str) -> None:
+        """A container, which runs, holds a volume; more: what else the engine knows of it."""
+        self.engine.state["containers"][container] = self.engine.container({}, volumes=(volume,)) | more
+        self.engine.save()
 
     def volume(self, name: str, *files: str) -> Path:
         """A volume with these files."""
@@ -390,9 +376,9 @@ class Engine:
 
 
 @pytest.fixture
-def engine(program: Program) -> Engine:
-    """An engine."""
-    return Engine(program("docker", DOCKER))
+def engine(engine: Engine) -> Homes:
+    """An engine with the users' volumes."""
+    return Homes(engine)
 
 
 def test_without_a_hub_ever_started_nobody_is_asked(converge: Converge, serve: Serve, token_file: Path) -> None:
@@ -463,7 +449,7 @@ def test_a_hub_that_need_not_answer(folder: Path, converge: Converge, serve: Ser
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_a_hub_that_starts_is_waited_for(converge: Converge, serve: Serve, engine: Engine) -> None:
+def test_a_hub_that_starts_is_waited_for(converge: Converge, serve: Serve, engine: Homes) -> None:
     web = serve(502, 503, 404, 502, (200, {**NOTHING, "add": ["alice"]}))
     done = converge(ALICE, url=web.url)
     assert (done["reconciled"], done["notes"]) == (True, ["Added to the hub: alice"])
@@ -568,7 +554,7 @@ def web(serve: Serve) -> Web:
     return serve((200, NOTHING))
 
 
-def test_files_follow_a_renamed_user(converge: Converge, engine: Engine, web: Web) -> None:
+def test_files_follow_a_renamed_user(converge: Converge, engine: Homes, web: Web) -> None:
     """Check, real, real again, check again."""
     data = engine.volume("home-user-anne", "a", "b")
     data.chmod(0o700)
@@ -591,7 +577,7 @@ def test_files_follow_a_renamed_user(converge: Converge, engine: Engine, web: We
     assert len(engine.changes()) == 2
 
 
-def test_a_home_that_moves_is_not_said_to_be_kept(converge: Converge, engine: Engine, serve: Serve) -> None:
+def test_a_home_that_moves_is_not_said_to_be_kept(converge: Converge, engine: Homes, serve: Serve) -> None:
     converge({"name": "anne", "password": "hunter2"})
     engine.volume("home-user-anne", "a")
     web = serve((200, {**NOTHING, "add": ["anna"], "remove": ["anne"]}))
@@ -606,24 +592,24 @@ def test_a_home_that_moves_is_not_said_to_be_kept(converge: Converge, engine: En
         assert converge(ANNA, url=web.url, check=check)["notes"] == wanted
 
 
-def test_names_that_docker_cannot_write(converge: Converge, engine: Engine, web: Web) -> None:
+def test_names_that_docker_cannot_write(converge: Converge, engine: Homes, web: Web) -> None:
     engine.volume("home-user-anne-2eo", "a")
     converge({"name": "anne-o", "password": "hunter2", "renamed_from": "anne.o"}, url=web.url)
     assert engine.volumes() == {"home-user-anne-2do": ["a of home-user-anne-2eo"]}
 
 
-def test_an_empty_home_gives_way(converge: Converge, engine: Engine, web: Web) -> None:
+def test_an_empty_home_gives_way(converge: Converge, engine: Homes, web: Web) -> None:
     """She has logged in under the new name, and saved nothing."""
     engine.volume("home-user-anne", "a")
     engine.volume("home-user-anna")
-    (engine.here / "ended-home-user-anna").write_text("0123456789ab\n")
+    engine.held("ended", "home-user-anna", status="exited", id="0123456789ab")
     converge(ANNA, url=web.url)
     assert engine.volumes() == {"home-user-anna": ["a of home-user-anne"]}
     assert engine.changes()[0] == "rm 0123456789ab"
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_two_homes_with_files_are_left_alone(converge: Converge, engine: Engine, web: Web, check: bool) -> None:
+def test_two_homes_with_files_are_left_alone(converge: Converge, engine: Homes, web: Web, check: bool) -> None:
     engine.volume("home-user-anne", "a")
     engine.volume("home-user-anna", "b")
     failed = converge(ANNA, url=web.url, check=check)
@@ -634,7 +620,7 @@ def test_two_homes_with_files_are_left_alone(converge: Converge, engine: Engine,
     assert engine.changes() == []
 
 
-def test_a_move_that_was_killed_is_finished(converge: Converge, engine: Engine, web: Web) -> None:
+def test_a_move_that_was_killed_is_finished(converge: Converge, engine: Homes, web: Web) -> None:
     """After the files had moved and before the old volume was removed."""
     engine.volume("home-user-anne").rmdir()
     engine.volume("home-user-anna", "a")
@@ -645,17 +631,17 @@ def test_a_move_that_was_killed_is_finished(converge: Converge, engine: Engine, 
     assert not converge(ANNA, url=web.url)["changed"]
 
 
-def test_a_move_that_was_killed_before_the_files_moved(converge: Converge, engine: Engine, web: Web) -> None:
+def test_a_move_that_was_killed_before_the_files_moved(converge: Converge, engine: Homes, web: Web) -> None:
     engine.volume("home-user-anne", "a")
     engine.volume("home-user-anna")
     converge(ANNA, url=web.url)
     assert engine.volumes() == {"home-user-anna": ["a of home-user-anne"]}
 
 
-def test_the_whole_home_follows(converge: Converge, engine: Engine, web: Web) -> None:
+def test_the_whole_home_follows(converge: Converge, engine: Homes, web: Web) -> None:
     for name in ("anne-home", "anne"):
         engine.volume(f"home-user-{name}", "a")
-    (engine.here / "ended-home-user-anne-home").write_text("0123456789ab\n")
+    engine.held("ended", "home-user-anne-home", status="exited", id="0123456789ab")
     tried = converge(ANNA, url=web.url, check=True)
     note = "Home of anne carried over to anna"
     assert tried["notes"] == [foretold(note)] and engine.changes() == []
@@ -668,7 +654,7 @@ def test_the_whole_home_follows(converge: Converge, engine: Engine, web: Web) ->
     assert not converge(ANNA, url=web.url)["changed"]
 
 
-def test_settings_of_the_new_name_are_kept_in_the_old_home(converge: Converge, engine: Engine, web: Web) -> None:
+def test_settings_of_the_new_name_are_kept_in_the_old_home(converge: Converge, engine: Homes, web: Web) -> None:
     """She has started a server under the new name, and saved nothing in its work folder."""
     for name, file in {"anne-home": "a", "anne": "b", "anna-home": "c"}.items():
         engine.volume(f"home-user-{name}", file)
@@ -686,7 +672,7 @@ def test_settings_of_the_new_name_are_kept_in_the_old_home(converge: Converge, e
 
 @pytest.mark.parametrize("killed_after", ["home kept", "home moved", "home removed", "work moved"])
 def test_a_move_of_both_that_was_killed_is_finished(
-    converge: Converge, engine: Engine, web: Web, killed_after: str
+    converge: Converge, engine: Homes, web: Web, killed_after: str
 ) -> None:
     old, old_work = (engine.volume(f"home-user-anne{suffix}", "a") for suffix in ("-home", ""))
     new = engine.volume("home-user-anna-home", "c")
@@ -713,16 +699,16 @@ def test_a_move_of_both_that_was_killed_is_finished(
 
 @pytest.mark.parametrize("who", ["anne-home", "anna-home"])
 def test_a_home_is_in_use_also_where_the_work_folder_is_the_machines(
-    converge: Converge, engine: Engine, web: Web, who: str
+    converge: Converge, engine: Homes, web: Web, who: str
 ) -> None:
     engine.volume("home-user-anne-home", "a")
     engine.volume("home-user-anna-home", "a")
-    (engine.here / f"running-home-user-{who}").write_text("a-server\n")
+    engine.held("a-server", f"home-user-{who}")
     assert "is in use by a-server" in converge(ANNA, url=web.url)["msg"]
     assert engine.changes() == []
 
 
-def test_a_whole_home_is_deleted(converge: Converge, engine: Engine, web: Web) -> None:
+def test_a_whole_home_is_deleted(converge: Converge, engine: Homes, web: Web) -> None:
     for name in ("bob-home", "bob", "bob-2do-home"):
         engine.volume(f"home-user-{name}", "a")
     done = converge(ALICE, url=web.url, delete_homes=["bob"])
@@ -731,10 +717,10 @@ def test_a_whole_home_is_deleted(converge: Converge, engine: Engine, web: Web) -
 
 
 @pytest.mark.parametrize("who", ["anne", "anna"])
-def test_a_home_in_use_is_not_moved(converge: Converge, engine: Engine, web: Web, who: str) -> None:
+def test_a_home_in_use_is_not_moved(converge: Converge, engine: Homes, web: Web, who: str) -> None:
     engine.volume("home-user-anne", "a")
     engine.volume("home-user-anna")
-    (engine.here / f"running-home-user-{who}").write_text(f"jupyter-{who}\n")
+    engine.held(f"jupyter-{who}", f"home-user-{who}")
     failed = converge(ANNA, url=web.url)
     assert failed["failed"]
     assert failed["msg"] == (
@@ -748,20 +734,21 @@ def test_a_home_in_use_is_not_moved(converge: Converge, engine: Engine, web: Web
     [{"Driver": "nfs"}, {"Driver": "local", "Options": {"device": "/dev/sdb1"}, "Mountpoint": "/no/such/folder"}],
 )
 def test_a_volume_of_another_kind_is_not_moved(
-    converge: Converge, engine: Engine, web: Web, inspected: dict[str, Any]
+    converge: Converge, engine: Homes, web: Web, inspected: dict[str, Any]
 ) -> None:
     engine.volume("home-user-anne", "a")
-    (engine.here / "inspected-home-user-anne").write_text(json.dumps([inspected]))
+    engine.engine.state["volumes"]["home-user-anne"] = {"labels": {}, "inspected": inspected}
+    engine.engine.save()
     failed = converge(ANNA, url=web.url)
     assert failed["msg"] == "The volume home-user-anne is not one of Docker's own; move its files yourself."
     assert engine.changes() == []
 
 
-def test_homes_are_deleted_only_by_name(converge: Converge, engine: Engine, web: Web) -> None:
+def test_homes_are_deleted_only_by_name(converge: Converge, engine: Homes, web: Web) -> None:
     """Check, real, real again, check again."""
     for name in ("alice", "bob", "bobby"):
         engine.volume(f"home-user-{name}", "a")
-    (engine.here / "ended-home-user-bob").write_text("0123456789ab\n")
+    engine.held("ended", "home-user-bob", status="exited", id="0123456789ab")
     names = ["bob", "bobbi", "nobody"]
     unknown = "In jupyterhub_home_delete_homes, but there is no home of that name: bobbi (did you mean bobby?), nobody"
     tried = converge(ALICE, url=web.url, delete_homes=names, check=True)
@@ -777,7 +764,7 @@ def test_homes_are_deleted_only_by_name(converge: Converge, engine: Engine, web:
         assert (again["changed"], again["notes"]) == (False, [unknown])
 
 
-def test_a_home_that_was_never_made_is_not_missed(converge: Converge, engine: Engine, web: Web) -> None:
+def test_a_home_that_was_never_made_is_not_missed(converge: Converge, engine: Homes, web: Web) -> None:
     """Of a user who goes in the same run, and never had a server."""
     converge(ALICE, BOB, url=web.url)
     for _ in range(2):
@@ -786,9 +773,9 @@ def test_a_home_that_was_never_made_is_not_missed(converge: Converge, engine: En
     assert engine.changes() == []
 
 
-def test_a_home_in_use_is_not_deleted(converge: Converge, engine: Engine, web: Web) -> None:
+def test_a_home_in_use_is_not_deleted(converge: Converge, engine: Homes, web: Web) -> None:
     engine.volume("home-user-bob", "a")
-    (engine.here / "running-home-user-bob").write_text("jupyter-bob\n")
+    engine.held("jupyter-bob", "home-user-bob")
     failed = converge(ALICE, url=web.url, delete_homes=["bob"])
     assert failed["failed"] and "in use by jupyter-bob" in failed["msg"]
     assert sorted(engine.volumes()) == ["home-user-bob"]
@@ -802,7 +789,7 @@ def test_an_error_of_docker_is_said(converge: Converge, web: Web, token_file: Pa
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_homes_of_the_gone_are_kept_and_named(converge: Converge, engine: Engine, serve: Serve, check: bool) -> None:
+def test_homes_of_the_gone_are_kept_and_named(converge: Converge, engine: Homes, serve: Serve, check: bool) -> None:
     web = serve((200, {**NOTHING, "remove": ["bob", "dora", "eve"]}))
     converge(ALICE, BOB, {"name": "carl-o", "password": "hunter2"})
     for name in ("alice", "bob-home", "bob", "carl-2do-home", "eve"):
@@ -814,7 +801,7 @@ def test_homes_of_the_gone_are_kept_and_named(converge: Converge, engine: Engine
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_no_home_is_touched_before_the_hub_has_answered(converge: Converge, engine: Engine, serve: Serve) -> None:
+def test_no_home_is_touched_before_the_hub_has_answered(converge: Converge, engine: Homes, serve: Serve) -> None:
     """A server of the old name may still run."""
     engine.volume("home-user-anne", "a")
     engine.volume("home-user-bob", "a")
@@ -823,7 +810,7 @@ def test_no_home_is_touched_before_the_hub_has_answered(converge: Converge, engi
 
 
 @pytest.mark.usefixtures("web")
-def test_without_anything_to_move_docker_is_not_asked(converge: Converge, engine: Engine, web: Web) -> None:
+def test_without_anything_to_move_docker_is_not_asked(converge: Converge, engine: Homes, web: Web) -> None:
     converge(ALICE, url=web.url)
     assert engine.calls.read_text() == ""
 
