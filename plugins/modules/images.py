@@ -248,42 +248,44 @@ def remove(image: str) -> bool:
     return True
 
 
-def main() -> None:
+def arguments() -> dict[str, Any]:
+    """The module's options."""
     packages = {"type": "list", "elements": "str", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "base": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "tag": {"type": "str", "required": True},
-                    "suite": {"type": "str"},
-                    "packages": packages,
-                    "dpkg": {"type": "str", "default": ""},
-                },
+    return {
+        "base": {
+            "type": "dict",
+            "required": True,
+            "options": {
+                "tag": {"type": "str", "required": True},
+                "suite": {"type": "str"},
+                "packages": packages,
+                "dpkg": {"type": "str", "default": ""},
             },
-            "builds": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "tag": {"type": "str", "required": True},
-                    "context": {"type": "path", "required": True},
-                    "packages": packages,
-                },
-            },
-            "pulls": {"type": "list", "elements": "str", "default": []},
-            "secrets": {
-                "type": "dict",
-                "default": {},
-                "no_log": False,
-                "options": {name: {"type": "path"} for name in ("ca", "pip", "npm")},
-            },
-            "keep_only": {"type": "str"},
         },
-        supports_check_mode=True,
-    )
+        "builds": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "name": {"type": "str", "required": True},
+                "tag": {"type": "str", "required": True},
+                "context": {"type": "path", "required": True},
+                "packages": packages,
+            },
+        },
+        "pulls": {"type": "list", "elements": "str", "default": []},
+        "secrets": {
+            "type": "dict",
+            "default": {},
+            "no_log": False,
+            "options": {name: {"type": "path"} for name in ("ca", "pip", "npm")},
+        },
+        "keep_only": {"type": "str"},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
     base = module.params["base"]
     secrets = {key: path for key, path in module.params["secrets"].items() if path and os.path.isfile(path)}
     made: list[str] = []
