@@ -150,3 +150,12 @@ def unattached(project: str, network: dict[str, Any] | None) -> list[str]:
     return sorted(
         name for name, thing in outside.items() if thing["HostConfig"]["NetworkMode"] == contract.network(project)
     )
+
+
+def remove_image(image: str) -> bool:
+    """Whether an image could be removed; Docker keeps one that any container uses."""
+    try:
+        docker("image", "rm", image)
+    except EngineError:
+        return False
+    return True

@@ -9,10 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.modules import images
+from ansible_collections.jupyterhub.home.plugins.module_utils import base_image, building
+from ansible_collections.jupyterhub.home.plugins.modules import images, prune
 from conftest import Program, RunModule
 
 BUILD = {"name": "hub", "tag": "home/hub:1", "context": "/srv/images", "packages": ["numpy>=2", "pandas"]}
+PRUNED = {"project": "home", "keep": ["debian:13", "home/hub:1"]}
 PLAIN = {"name": "proxy", "tag": "home/proxy:1", "context": "/srv/images", "packages": []}
 DEBIAN = """\
 https://deb.example/debian bookworm Debian main
@@ -55,7 +57,7 @@ esac
 
 @pytest.fixture(autouse=True)
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(building, "LOCK", tmp_path / "lock")
 
 
 @pytest.fixture
@@ -188,9 +190,9 @@ def test_a_failing_pull_names_the_image(run_module: RunModule, docker: Path) -> 
 
 def test_old_images_go_and_others_stay(run_module: RunModule, docker: Path, have: Callable[..., None]) -> None:
     have("home/hub:1", "home/hub:0", "home/user:served", "home/user:in-use", "debian:13")
-    foretold = run_module(images, asked(BUILD, keep_only="home/"), check=True)
+    foretold = run_module(prune, PRUNED, check=True)
     assert calls(docker) == []
-    answer = run_module(images, asked(BUILD, keep_only="home/"))
+    answer = run_module(prune, PRUNED)
     assert (answer["changed"], answer["removed"]) == (True, ["home/hub:0"])
     assert (docker.parent / "images").read_text().split() == [
         "home/hub:1", "home/user:served", "home/user:in-use", "debian:13",
@@ -200,7 +202,7 @@ def test_old_images_go_and_others_stay(run_module: RunModule, docker: Path, have
 
 @pytest.fixture
 def bookworm(os_release: Callable[[ModuleType, str], None]) -> None:
-    os_release(images, 'PRETTY_NAME="Debian GNU/Linux 12"\nVERSION_CODENAME=bookworm\n')
+    os_release(base_image, 'PRETTY_NAME="Debian GNU/Linux 12"\nVERSION_CODENAME=bookworm\n')
 
 
 def apt_prints(program: Program, text: str) -> None:
@@ -209,7 +211,7 @@ def apt_prints(program: Program, text: str) -> None:
 
 def test_mirrors_are_those_of_apt(program: Program, bookworm: None) -> None:
     apt_prints(program, DEBIAN)
-    assert images.mirrors("trixie") == [
+    assert base_image.mirrors("trixie") == [
         "deb https://deb.example/debian trixie main",
         "deb https://deb.example/debian trixie-updates main",
         "deb https://security.example/debian-security trixie-security main",
@@ -219,14 +221,14 @@ def test_mirrors_are_those_of_apt(program: Program, bookworm: None) -> None:
 @pytest.mark.parametrize("listing", ["", "https://download.example/linux/debian bookworm Docker main", "a b"])
 def test_no_mirror_of_debian(program: Program, bookworm: None, listing: str) -> None:
     apt_prints(program, listing)
-    with pytest.raises(images.ImageError, match="no mirror of Debian's bookworm"):
-        images.mirrors("trixie")
+    with pytest.raises(building.ImageError, match="no mirror of Debian's bookworm"):
+        base_image.mirrors("trixie")
 
 
 def test_an_apt_that_fails(program: Program, bookworm: None) -> None:
     program("apt-get", "echo 'E: The list is damaged' >&2; exit 100")
-    with pytest.raises(images.ImageError, match=r"(?s)Asking apt for its mirrors failed.*E: The list is damaged"):
-        images.mirrors("trixie")
+    with pytest.raises(building.ImageError, match=r"(?s)Asking apt for its mirrors failed.*E: The list is damaged"):
+        base_image.mirrors("trixie")
 
 
 BASE = {
@@ -243,7 +245,7 @@ def scratch(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     program("unshare", 'shift; exec "$@"')  # it takes root
     scratch = tmp_path / "scratch"
     (scratch / "mmdebstrap.killed/dev").mkdir(parents=True)
-    monkeypatch.setattr(images, "SCRATCH", scratch)
+    monkeypatch.setattr(base_image, "SCRATCH", scratch)
     return scratch
 
 
@@ -283,7 +285,7 @@ def test_check_mode_foretells_on_a_machine_without_docker(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert run_module(images, asked(BUILD), check=True)["made"] == ["debian:13", "home/hub:1"]
-    assert not run_module(images, asked(BUILD, keep_only="home/"), check=True)["changed"]
+    assert not run_module(prune, PRUNED, check=True)["changed"]
 
 
 def test_what_a_killed_run_goes_on_building_is_not_built_twice(

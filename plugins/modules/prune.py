@@ -1,0 +1,65 @@
+#!/usr/bin/python
+"""Remove a project's older images, which nothing uses."""
+
+from __future__ import annotations
+
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.building import ImageError, run_docker, wait_for_others
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import remove_image
+
+DOCUMENTATION = r"""
+module: prune
+short_description: Remove the images of a project that nothing uses
+description:
+  - Images that a container was made from stay, also one that does not run.
+options:
+  project: {type: str, required: true, description: The project whose images are looked at.}
+  keep: {type: list, elements: str, required: true, description: Images that stay in any case.}
+attributes:
+  check_mode: {support: full}
+"""
+EXAMPLES = r"""
+- name: Remove the old images
+  jupyterhub.home.prune:
+    project: jupyterhub-home
+    keep: ["jupyterhub-home/hub:0123456789ab"]
+"""
+RETURN = r"""
+removed: {description: Images that went., type: list, elements: str, returned: always}
+"""
+
+
+def superfluous(prefix: str, keep: set[str]) -> list[str]:
+    """The images of ours that are not to be kept and that no user's server runs on."""
+    named = ["--format", "{{.Repository}}:{{.Tag}}"]
+    images = run_docker("Listing images", "image", "ls", "--filter", f"reference={prefix}*", *named).split()
+    servers = ["ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
+    in_use = set(run_docker("Listing servers", *servers).split())
+    return [image for image in images if image not in keep | in_use]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "keep": {"type": "list", "elements": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    removed: list[str] = []
+    lock = None if module.check_mode else wait_for_others()  # noqa: F841 (open as long as this runs)
+    try:
+        if shutil.which("docker"):
+            removed = superfluous(f"{module.params['project']}/", set(module.params["keep"]))
+        if not module.check_mode:
+            removed = [image for image in removed if remove_image(image)]
+    except ImageError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(removed), removed=removed)
+
+
+if __name__ == "__main__":
+    main()
