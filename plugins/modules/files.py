@@ -89,6 +89,84 @@ def shown(text: str) -> str:
     return text if lines <= 300 else f"({lines} lines, sha256 {digest}...)\n"
 
 
+class Writer:
+    """Compares the files with what is there, and notes what differs; nothing is written before `write`."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.pretend, self.shows_secrets = module.check_mode, module.params["show_secrets"]
+        self.root, self.record = Path(module.params["root"]), Record(Path(module.params["root"]))
+        self.hidden = json.loads(module.params["secrets"])
+        named = {**module.params["files"], **self.hidden}
+        self.files = {path: specification(value) for path, value in named.items()}
+        keys = ("mode", "owner", "group")
+        self.places = {path: {key: file[key] for key in keys} for path, file in self.files.items()}
+        self.exact: list[str] = module.params["exact"]
+        self.strays: list[Path] = []
+        self.texts: dict[str, str] = {}
+        self.paths: list[str] = []
+        self.spoilt: list[str] = []  # folders that had another owner or mode
+        self.diffs: list[dict[str, Any]] = []
+
+    def make_folders(self) -> None:
+        """Make the folders, and note which were spoilt."""
+        for folder in needed_folders(self.root, list(self.files)):
+            was_there = folder.exists()
+            if make_folder(folder, pretend=self.pretend):
+                self.paths.append(str(folder))
+                self.spoilt += [str(folder.relative_to(self.root.parent))] if was_there else []
+
+    def compare(self) -> None:
+        """Find out the text of each file, and which are to be written."""
+        digests: dict[str, str] = {}
+        # Generated ones first: others have their digests.
+        for path, file in sorted(self.files.items(), key=lambda item: (item[1]["content"] is not None, item[0])):
+            present, in_place = present_text(self.root / path, **self.places[path])
+            content = file["content"]
+            if content is None:  # a generated secret stays what it is once it exists
+                kept = re.fullmatch(rf"[0-9a-f]{{{2 * file['generate']}}}", (present or "").strip())
+                renew = any(self.record.how_strange(other) for other in file["renew_with"])
+                content = (kept[0] if kept and not renew else secrets.token_hex(file["generate"])) + "\n"
+                digests[path] = hashlib.sha256(content.encode()).hexdigest()[:16]
+            content = re.sub(r"<sha256 of ([^>]+)>", lambda match: digests.get(match[1], match[0]), content)
+            self.texts[path] = content
+            if not in_place or present != content:
+                self.note(path, present)
+        self.strays = strays(self.root, self.exact, {self.root / path for path in self.files})
+        for stray in self.strays:
+            self.paths.append(str(stray))
+            self.diffs.append({"before_header": str(stray), "before": "(not ours)\n", "after": ""})
+
+    def note(self, path: str, present: str | None) -> None:
+        """A file is to be written whose text is this now."""
+        there, file = self.root / path, self.files[path]
+        secret = file["generate"] or (path in self.hidden and not self.shows_secrets)
+        self.paths.append(str(there))
+        self.diffs.append(
+            {
+                "before_header": str(there),
+                "after_header": f"{there} (mode {file['mode']:04o})",
+                "before": "" if secret or present is None else shown(present),
+                "after": "(not shown)\n" if secret else shown(self.texts[path]),
+            }
+        )
+
+    def write(self, digest: str) -> dict[str, Any]:
+        """Write what differs, but with pretend; returns what the module answers of it."""
+        names = [str(stray.relative_to(self.root)) for stray in self.strays]
+        found = sentences(self.record.found(list(self.files), names, self.spoilt))
+        marks = {path: mark(text, **self.places[path]) for path, text in self.texts.items()}
+        written = [path for path in self.texts if str(self.root / path) in self.paths]
+        restored = [str(self.root / path) for path in written if self.record.before.get(path) == [marks[path]]]
+        if not self.pretend:
+            self.record.begin(marks)
+            for path in written:
+                replace_file(self.root / path, self.texts[path], **self.places[path])
+            for stray in self.strays:
+                stray.unlink()
+            self.record.end(marks, names, digest or ("" if self.paths else self.record.wish))
+        return {"paths": self.paths, "restored": restored, "found": found, "diff": self.diffs}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -101,63 +179,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    root = Path(module.params["root"])
-    hidden = json.loads(module.params["secrets"])
-    wishes = {path: specification(value) for path, value in {**module.params["files"], **hidden}.items()}
-    digests: dict[str, str] = {}
-    diffs: list[dict[str, Any]] = []
-    paths: list[str] = []
-    texts: dict[str, str] = {}
-    record = Record(root)
-    places = {path: {key: wish[key] for key in ("mode", "owner", "group")} for path, wish in wishes.items()}
-    spoilt = []
-
-    for folder in needed_folders(root, list(wishes)):
-        was_there = folder.exists()
-        if make_folder(folder, pretend=module.check_mode):
-            paths.append(str(folder))
-            spoilt += [str(folder.relative_to(root.parent))] if was_there else []
-    for path, wish in sorted(wishes.items(), key=lambda item: (item[1]["content"] is not None, item[0])):
-        there = root / path
-        present, as_wished = present_text(there, **places[path])
-        content = wish["content"]
-        if content is None:  # a generated secret stays what it is once it exists
-            kept = re.fullmatch(rf"[0-9a-f]{{{2 * wish['generate']}}}", (present or "").strip())
-            renew = any(record.how_strange(other) for other in wish["renew_with"])
-            content = (kept[0] if kept and not renew else secrets.token_hex(wish["generate"])) + "\n"
-            digests[path] = hashlib.sha256(content.encode()).hexdigest()[:16]
-        content = re.sub(r"<sha256 of ([^>]+)>", lambda match: digests.get(match[1], match[0]), content)
-        texts[path] = content
-        if as_wished and present == content:
-            continue
-        paths.append(str(there))
-        secret = wish["generate"] or (path in hidden and not module.params["show_secrets"])
-        diffs.append(
-            {
-                "before_header": str(there),
-                "after_header": f"{there} (mode {wish['mode']:04o})",
-                "before": "" if secret or present is None else shown(present),
-                "after": "(not shown)\n" if secret else shown(content),
-            }
-        )
-    foreign = strays(root, module.params["exact"], {root / path for path in wishes})
-    for stray in foreign:
-        paths.append(str(stray))
-        diffs.append({"before_header": str(stray), "before": "(not ours)\n", "after": ""})
-
-    names = [str(stray.relative_to(root)) for stray in foreign]
-    found = sentences(record.found(list(wishes), names, spoilt))
-    marks = {path: mark(text, **places[path]) for path, text in texts.items()}
-    written = [path for path in texts if str(root / path) in paths]
-    restored = [str(root / path) for path in written if record.before.get(path) == [marks[path]]]
-    if not module.check_mode:
-        record.begin(marks)
-        for path in written:
-            replace_file(root / path, texts[path], **places[path])
-        for stray in foreign:
-            stray.unlink()
-        record.end(marks, names, module.params["digest"] or ("" if paths else record.wish))
-    module.exit_json(changed=bool(paths), paths=paths, restored=restored, found=found, diff=diffs)
+    writer = Writer(module)
+    writer.make_folders()
+    writer.compare()
+    answer = writer.write(module.params["digest"])
+    module.exit_json(changed=bool(writer.paths), **answer)
 
 
 if __name__ == "__main__":

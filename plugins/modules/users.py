@@ -9,7 +9,7 @@ import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
@@ -308,28 +308,47 @@ def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: se
     return [f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown]
 
 
+class Notes(NamedTuple):
+    """Lines of the report: what was done, or would be, and what is only told."""
+
+    done: list[str]
+    told: list[str]
+
+
+def settle_homes(module: AnsibleModule, accounts: Accounts, listed: list[dict[str, Any]], hub: dict[str, Any]) -> Notes:
+    """Move and delete homes as the list says, once the hub has stopped the servers; hub: what it found."""
+    homes = Homes(module.params["project"], pretend=module.check_mode)
+    renamed = {user["name"]: user["renamed_from"] for user in listed if user.get("renamed_from")}
+    deleted = module.params["delete_homes"]
+    done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
+    left = {*accounts.old, *hub.get("remove", [])}
+    unknown = unknown_homes(accounts, deleted, homes, left, pretend=module.check_mode)
+    gone = left - {*accounts.new, *renamed.values(), *deleted}
+    kept = [volume for name in sorted(gone) for volume in homes.of(name)]
+    told = named("In jupyterhub_home_delete_homes, but there is no home of that name: {}", unknown)
+    return Notes(done, told + named("Their files are kept, in the volumes {}", kept))
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "directory": {"type": "path", "required": True},
+    "users": {"type": "str", "required": True, "no_log": True},
+    "owner": {"type": "int", "required": True},
+    "project": {"type": "str", "required": True},
+    "url": {"type": "str", "required": True},
+    "token_file": {"type": "path", "required": True, "no_log": False},
+    "keep_undeclared": {"type": "bool", "required": True},
+    "decides": {"type": "bool", "default": False},
+    "servers": {"type": "dict", "required": True},
+    "delete_homes": {"type": "list", "elements": "str", "required": True},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "directory": {"type": "path", "required": True},
-            "users": {"type": "str", "required": True, "no_log": True},
-            "owner": {"type": "int", "required": True},
-            "project": {"type": "str", "required": True},
-            "url": {"type": "str", "required": True},
-            "token_file": {"type": "path", "required": True, "no_log": False},
-            "keep_undeclared": {"type": "bool", "required": True},
-            "decides": {"type": "bool", "default": False},
-            "servers": {"type": "dict", "required": True},
-            "delete_homes": {"type": "list", "elements": "str", "required": True},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    pretend = module.check_mode
-    listed = [user for user in json.loads(module.params["users"]) if user.get("state", "present") == "present"]
-    accounts = Accounts(
-        Path(module.params["directory"]), listed, module.params["owner"], module.params["keep_undeclared"]
-    )
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    wanted, pretend = module.params, module.check_mode
+    listed = [user for user in json.loads(wanted["users"]) if user.get("state", "present") == "present"]
+    accounts = Accounts(Path(wanted["directory"]), listed, wanted["owner"], wanted["keep_undeclared"])
     accounts_changed = accounts.changes()
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)
@@ -343,28 +362,14 @@ def main() -> None:
         )
     try:
         found = reconcile(module, accounts)
-        if found:
-            differences = said_of_hub(found, accounts.new, pretend=pretend)
-            changed = changed or bool(differences)
-            notes += differences
         if found is not None:
-            homes = Homes(module.params["project"], pretend=pretend)
-            renamed = {user["name"]: user["renamed_from"] for user in listed if user.get("renamed_from")}
-            deleted = module.params["delete_homes"]
-            done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
-            changed = changed or bool(done)
-            notes += done
-            left = {*accounts.old, *found.get("remove", [])}
-            notes += named(
-                "In jupyterhub_home_delete_homes, but there is no home of that name: {}",
-                unknown_homes(accounts, deleted, homes, left, pretend=pretend),
-            )
-            gone = left - {*accounts.new, *renamed.values(), *deleted}
-            kept = [volume for name in sorted(gone) for volume in homes.of(name)]
-            notes += named("Their files are kept, in the volumes {}", kept)
+            differences = said_of_hub(found, accounts.new, pretend=pretend) if found else []
+            homes = settle_homes(module, accounts, listed, found)
+            changed = changed or bool(differences or homes.done)
+            notes += differences + homes.done + homes.told
     except HubError as error:
         module.fail_json(
-            msg=f"{module.params['url']}: {error}\nThe users' files are written, so logins are as declared; what the "
+            msg=f"{wanted['url']}: {error}\nThe users' files are written, so logins are as declared; what the "
             "hub knows beyond them is mended by the next run.",
             changed=changed,
         )
@@ -372,14 +377,9 @@ def main() -> None:
         module.fail_json(msg=str(error), changed=changed)
     if notes:
         diffs.append({"before_header": "hub", "after_header": "hub", "before": "", "after": "\n".join(notes) + "\n"})
-    module.exit_json(
-        changed=changed,
-        **accounts_changed,
-        reconciled=found is not None,
-        notes=notes,
-        outdated=(found or {}).get("outdated", {}),
-        diff=diffs,
-    )
+    outdated = (found or {}).get("outdated", {})
+    answer = {**accounts_changed, "reconciled": found is not None, "notes": notes, "outdated": outdated}
+    module.exit_json(changed=changed, **answer, diff=diffs)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import doc
 CONTEXTS = "files/images"
 PLUGINS = Path(__file__).parents[1]
 # What writes the files: another version of it may write them otherwise.
-WRITERS = ("modules/files.py", "module_utils/atomic.py", "module_utils/record.py")
+WRITERS = ("modules/files.py", "module_utils/atomic.py", "module_utils/contract.py", "module_utils/record.py")
 # A file that the hub reads, and nobody else.
 FOR_THE_HUB = {"mode": "0640", "owner": 0, "group": contract.HUB.group}
 
