@@ -31,15 +31,18 @@ def compose_project(
     """compose.yml as data. tags: the images; socket_gid: the group of Docker's socket; start_digest: see hub.py."""
     project = settings["project"]
     own = {
-        contract.PROXY: proxy_service(settings),
-        contract.HUB: hub_service(settings, socket_gid, start_digest),
+        contract.PROXY.name: proxy_service(settings),
+        contract.HUB.name: hub_service(settings, socket_gid),
     }
+    services = {
+        service.name: {**deepcopy(SERVICE), **common(service, project, tags), **own.get(service.name, {})}
+        for service in contract.SERVICES
+    }
+    # Another digest, and Compose makes the container anew: the settings hold after a killed run too.
+    services[contract.HUB.name]["labels"][contract.SETTINGS_LABEL] = start_digest
     return {
         "name": project,
-        "services": {
-            service.name: {**deepcopy(SERVICE), **common(service, project, tags), **parts}
-            for service, parts in own.items()
-        },
+        "services": services,
         "networks": {contract.NETWORK: {"name": contract.network(project)}},
         "volumes": {contract.DATA: {"name": contract.data_volume(project)}},
     }
@@ -51,33 +54,27 @@ def common(service: contract.Service, project: str, tags: dict[str, str]) -> dic
         "image": tags[service.name],
         "container_name": contract.container(project, service.name),
         "user": f"{service.user}:{service.group}",
+        # Digests of the files that it reads when it starts, which the files module fills in.
+        "labels": {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)},
     }
-
-
-def tokens(service: contract.Service) -> dict[str, str]:
-    """The label with the digests of the files that a service reads when it starts, which the files module fills in."""
-    return {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)}
 
 
 def proxy_service(settings: dict[str, Any]) -> dict[str, Any]:
     """What the proxy's container has of its own."""
     return {
         "environment": {"HUB_BASE_URL": settings["base_url"]},
-        "labels": tokens(contract.PROXY),
         "ports": [{"target": 8000, "published": str(settings["port"]), "host_ip": settings["bind_address"]}],
         "volumes": [f"{settings['directory']}/secrets:{contract.SECRETS_FOLDER}:ro"],
         "healthcheck": {"test": ["CMD", "node", "-e", PROXY_HEALTH], "interval": "30s", "start_period": "20s"},
     }
 
 
-def hub_service(settings: dict[str, Any], socket_gid: int | None, start_digest: str) -> dict[str, Any]:
+def hub_service(settings: dict[str, Any], socket_gid: int | None) -> dict[str, Any]:
     """What the hub's container has of its own."""
     directory = settings["directory"]
     health = HUB_HEALTH.format(base_url=settings["base_url"])
     return {
         "group_add": [str(socket_gid)],
-        # Another digest, and Compose makes the container anew: the settings hold after a killed run too.
-        "labels": {contract.SETTINGS_LABEL: start_digest, **tokens(contract.HUB)},
         "volumes": [
             f"{directory}/hub:{contract.HUB_SETTINGS_FOLDER}:ro",
             f"{directory}/{contract.USERS}:{contract.EXTRAUSERS}:ro",

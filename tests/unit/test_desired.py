@@ -311,3 +311,19 @@ def test_every_image_is_a_target_and_every_id_an_argument() -> None:
     assert {build["name"] for build in derive()["images"]["builds"]} <= targets
     assert set(contract.build_arguments()) <= set(re.findall(r"^ARG (\w+)", text, re.M))
     assert not re.search(r"5808\d", text)
+
+
+# --- The contract -----------------------------------------------------------------------------------------------------
+def test_a_service_and_a_folder_of_the_contract_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added there and nowhere else."""
+    guard = contract.Service("guard", 58083, contract.HUB.group, (contract.PROXY_TOKEN,))
+    monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, guard))
+    monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("guard", exact=True)))
+    found = derive()
+    service = yaml.safe_load(found["files"]["compose.yml"]["content"])["services"]["guard"]
+    assert service["container_name"] == "jupyterhub-home-guard" and service["user"] == "58083:58081"
+    assert service["image"] == found["images"]["tags"]["guard"]
+    assert service["labels"] == {"jupyterhub-home.tokens": "<sha256 of secrets/proxy-token>"}
+    assert "guard" in [build["name"] for build in found["images"]["builds"]]
+    assert contract.build_arguments()["GUARD_ID"] == "58083"
+    assert "guard" in found["exact_folders"]
