@@ -88,14 +88,15 @@ def hub_service(settings: dict[str, Any], socket_gid: int | None) -> dict[str, A
 
 def watch_unit(settings: dict[str, Any]) -> str:
     """The text of PROJECT-watch.service."""
-    project, directory = settings["project"], settings["directory"]
+    project = settings["project"]
+    watched = " ".join([contract.data_volume(project), *contract.containers(project).values()])
     return f"""# Written by Ansible.
 [Unit]
 Description=Start hub and proxy of {project} where Docker gives up
 After=docker.service
 
 [Service]
-ExecStart=/bin/sh {directory}/watch/watch {project}
+ExecStart=/bin/sh {settings["directory"]}/watch/watch {watched}
 Restart=always
 RestartSec=20
 

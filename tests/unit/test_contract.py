@@ -9,7 +9,8 @@ from pathlib import Path
 import jupyterhub_home
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
-from conftest import ROLE, ROOT
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import watch_unit
+from conftest import ROOT
 
 CONTRACT = ROOT / "plugins/module_utils/contract.py"
 # Labels, ids, ends of names, and files that more than one part knows.
@@ -50,10 +51,9 @@ def test_a_name_stands_in_the_contract_alone(path: Path) -> None:
 
 
 def test_the_watch_script_starts_every_service() -> None:
-    """It gets the project's name alone."""
-    script = (ROLE / "files/watch/watch").read_text()
-    assert all(name in script for name in contract.containers("$project").values())
-    assert contract.data_volume("$project") in script
+    unit = watch_unit({"project": "home", "directory": "/opt/home"})
+    assert f"watch/watch {contract.data_volume('home')} " in unit
+    assert all(name in unit for name in contract.containers("home").values())
 
 
 def test_the_hub_has_the_same_names() -> None:
