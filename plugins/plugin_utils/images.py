@@ -38,8 +38,8 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
 
     contexts: the role's folder of what they are built with; present: tags that the engine has.
     Returns `base` (what the builds stand on: a tag alone is to be pulled), `builds` (the images to be built, in this
-    order), `tags` ({hub, proxy, user}), `services` (those of them that Compose starts) and `missing` (those that the engine
-    does not have).
+    order), `tags` ({hub, proxy, user}), `services` (those of them that Compose starts) and `missing` (those that the
+    engine does not have).
     """
     project = settings["project"]
     recipe = tree(contexts / "base")
