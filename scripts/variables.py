@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The README's table of variables, made from the role's argument specs.
+"""The table of variables in docs/variables.md, made from the role's argument specs.
 
-Without an option it is printed; --write puts it into README.md, --check fails when README.md has another one.
+Without an option it is printed; --write puts it into that file, --check fails when the file has another one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ROOT / "roles/jupyterhub_home/meta/argument_specs.yml"
-README = ROOT / "README.md"
+PAGE = Path("docs/variables.md")
 PLACE = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
 TYPES = {
     "str": "text", "path": "path", "int": "whole number", "float": "number", "bool": "true or false",
@@ -71,16 +71,17 @@ def table() -> str:
 
 
 def main() -> int:
-    readme = README.read_text(encoding="utf-8") if README.exists() else ""
-    if sys.argv[1:] and len(PLACE.findall(readme)) != 1:
-        sys.exit("README.md has no place for the table: the lines <!-- variables --> and <!-- /variables -->, once.")
+    page = ROOT / PAGE
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    if sys.argv[1:] and len(PLACE.findall(text)) != 1:
+        sys.exit(f"{PAGE} has no place for the table: the lines <!-- variables --> and <!-- /variables -->, once.")
     # A function as replacement, so that backslashes in the table stay what they are.
-    wanted = PLACE.sub(lambda _: table(), readme)
+    wanted = PLACE.sub(lambda _: table(), text)
     if sys.argv[1:] == ["--write"]:
-        README.write_text(wanted, encoding="utf-8")
+        page.write_text(wanted, encoding="utf-8")
     elif sys.argv[1:] == ["--check"]:
-        if readme != wanted:
-            sys.exit("README.md has another table of variables than the argument specs give. Write it anew: make docs")
+        if text != wanted:
+            sys.exit(f"{PAGE} has another table of variables than the argument specs give. Write it anew: make docs")
     elif sys.argv[1:]:
         sys.exit("usage: variables.py [--write | --check]")
     else:

@@ -28,5 +28,5 @@ def check_names(names: Collection[str], known: Collection[str], report: Report) 
     short = [name.removeprefix(PREFIX) for name in known]
     for name in sorted(names):
         like = nearest(name.removeprefix(PREFIX), short) if name.startswith(PREFIX) else nearest(name, known)
-        write = f"{PREFIX}{like.removeprefix(PREFIX)}: ..." if like else "a name from the README's table"
+        write = f"{PREFIX}{like.removeprefix(PREFIX)}: ..." if like else "a name from docs/variables.md"
         report.add(name, "there is no such variable.", write)

@@ -95,7 +95,7 @@ def test_uninstall_keeps_what_people_made(host: Host) -> None:
 
 
 def test_uninstall_deletes_what_people_made_when_told(host: Host) -> None:
-    """As the README says it on the command line. A folder that is not the role's is left alone."""
+    """As docs/re-running.md says it on the command line. A folder that is not the role's is left alone."""
     host.check_output(f"mkdir {DIRECTORY} && touch {DIRECTORY}/compose.yml")
     done = uninstall(host, "-e", f"{NAME}delete_data=true")
     assert done.returncode == 0 and "Removed, volumes: jupyterhub-home-data" in done.stdout, done.stdout[-4000:]

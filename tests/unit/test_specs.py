@@ -1,4 +1,4 @@
-"""The variables are the same everywhere: defaults, argument specs and README."""
+"""The variables are the same everywhere: defaults, argument specs and documentation."""
 
 from __future__ import annotations
 
@@ -84,10 +84,11 @@ def test_every_playbook_checks_first() -> None:
         assert role["rolespec_validate"] is False, "Ansible's own check comes before, and says less"
 
 
-def test_the_readme_names_no_other_variable() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_documentation_names_no_other_variable() -> None:
     known = {name for entry in SPECS.values() for name in entry["options"]}
-    assert set(re.findall(r"(?<!\w)jupyterhub_home_\w+", readme)) <= known
+    pages = [page for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if page.name != "CHANGELOG.md"]
+    named = {name for page in pages for name in re.findall(r"(?<!\w)jupyterhub_home_\w+", page.read_text())}
+    assert named <= known
 
 
 def test_the_table_has_every_option() -> None:
@@ -99,19 +100,20 @@ def test_the_table_has_every_option() -> None:
     assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
 
 
-def test_the_readme_has_the_table() -> None:
-    (found,) = variables.PLACE.findall((ROOT / "README.md").read_text())
+def test_the_page_has_the_table() -> None:
+    (found,) = variables.PLACE.findall((ROOT / variables.PAGE).read_text())
     assert found == variables.table(), "make docs writes it anew"
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with a README whose table is old."""
+    """A clone with a page whose table is old."""
     specs = variables.SPECS.relative_to(ROOT)
+    (tmp_path / variables.PAGE).parent.mkdir()
     for path in (specs, Path("scripts/variables.py")):
         (tmp_path / path).parent.mkdir(parents=True)
         shutil.copy(ROOT / path, tmp_path / path)
-    (tmp_path / "README.md").write_text("before\n<!-- variables -->\nold\n<!-- /variables -->\nafter\n")
+    (tmp_path / variables.PAGE).write_text("before\n<!-- variables -->\nold\n<!-- /variables -->\nafter\n")
     return tmp_path
 
 
@@ -121,22 +123,22 @@ def run(clone: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_table_is_checked_and_written(clone: Path) -> None:
-    readme = clone / "README.md"
+    page = clone / variables.PAGE
     assert run(clone, "--check").returncode == 1
-    assert readme.read_text().count("old") == 1
+    assert page.read_text().count("old") == 1
     assert run(clone, "--write").returncode == 0
-    assert readme.read_text().startswith("before\n<!-- variables -->\n| variable |")
-    assert readme.read_text().endswith("|\n<!-- /variables -->\nafter\n")
+    assert page.read_text().startswith("before\n<!-- variables -->\n| variable |")
+    assert page.read_text().endswith("|\n<!-- /variables -->\nafter\n")
     assert run(clone, "--check").returncode == 0
     assert run(clone).stdout == variables.table()
 
 
 @pytest.mark.parametrize("text", ["", "<!-- variables -->\n", "<!-- variables -->\n<!-- /variables -->\n" * 2])
-def test_a_readme_without_a_place(clone: Path, text: str) -> None:
-    (clone / "README.md").write_text(text)
+def test_a_page_without_a_place(clone: Path, text: str) -> None:
+    (clone / variables.PAGE).write_text(text)
     done = run(clone, "--write")
     assert done.returncode == 1 and "no place for the table" in done.stderr
-    assert (clone / "README.md").read_text() == text
+    assert (clone / variables.PAGE).read_text() == text
 
 
 def test_a_wrong_option(clone: Path) -> None:
