@@ -64,7 +64,7 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 paths: {description: Paths written or removed., type: list, elements: str, returned: always}
-restored: {description: Of these, files that go back to what they were., type: list, elements: str, returned: always}
+restored: {description: "Of these, files that go back to what they were.", type: list, elements: str, returned: always}
 found: {description: "What somebody else had changed, in words.", type: list, elements: str, returned: always}
 """
 

@@ -15,6 +15,7 @@ from conftest import ROOT
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 ACTIONS = sorted(path.stem for path in ROOT.glob("plugins/action/*.py"))
 OPTION_KEYS = {"type", "elements", "required", "default", "choices", "description", "suboptions", "no_log"}
+RETURN_KEYS = {"type", "elements", "returned", "description", "contains", "sample"}
 
 
 def documentation(path: Path) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def test_every_option_is_described(name: str) -> None:
     assert shown["DOCUMENTATION"]["module"] == name
     check_options(shown["DOCUMENTATION"]["options"], name)
     for key, value in (shown.get("RETURN") or {}).items():
-        assert {"description", "type", "returned"} <= set(value), key
+        assert {"description", "type", "returned"} <= set(value) <= RETURN_KEYS, key
 
 
 @pytest.mark.parametrize("name", ACTIONS)
