@@ -14,7 +14,7 @@ from conftest import ROOT
 PAGES = [path for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))) if path.is_file()]
 GALAXY = yaml.safe_load((ROOT / "galaxy.yml").read_text())
 # Of the repository, and not of a machine or of a container.
-PATH = re.compile(r"(?<=`)[\w.-]+(?:/[\w.-]+)+/?(?=`)|(?<=`)[\w-]+\.(?:yml|md|py|sh|cfg|toml)(?=`)")
+PATH = re.compile(r"(?<=`)(?:[\w.-]+/)+[\w.-]*(?=`)|(?<=`)[\w-]+\.(?:yml|md|py|sh|cfg|toml)(?=`)")
 ELSEWHERE = re.compile(r"~|users/|hub/|secrets/|compose\.yml$|hub\.json$|spawner\.json$|jupyter/")
 
 
