@@ -85,7 +85,7 @@ CODE = ("*", ":!tests", ":!*.md")
 LISTS = {
     "A variable": (r"pids_limit", ("*", ":!CHANGELOG.md")),
     "A service: a container beside the proxy": (
-        r"""^PROXY\b|contract\.PROXY(?:\.name:|\b(?!\.name))|"proxy"|\.proxy\b|-proxy"|AS proxy$""",
+        r"""^PROXY\b|contract\.PROXY(?:\.name|_TOKEN)?:|"proxy"|\.proxy\b|-proxy"|AS proxy$""",
         ("plugins", "roles", ":!roles/*/images/proxy/*"),
     ),
     "A playbook": (r"(?<!pip )uninstall", (*CODE, ":!*Dockerfile")),
