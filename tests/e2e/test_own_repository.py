@@ -14,6 +14,7 @@ import yaml
 from machine import ROOT
 from testinfra.host import Host
 
+VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"]
 PLAYBOOKS = {
     "imports.yml": [{"import_playbook": "jupyterhub.home.site"}],
     "role.yml": [
@@ -69,7 +70,7 @@ def repository(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Reposito
     (path / "group_vars/jupyterhub/main.yml").write_text(yaml.safe_dump(declared))
     for command in (
         ["ansible-galaxy", "collection", "build", "--output-path", str(path), str(ROOT)],
-        ["ansible-galaxy", "collection", "install", f"{path}/jupyterhub-home-0.1.0.tar.gz", "-p", "collections"],
+        ["ansible-galaxy", "collection", "install", f"{path}/jupyterhub-home-{VERSION}.tar.gz", "-p", "collections"],
     ):
         done = repository.run(*command)
         assert done.returncode == 0, done.stdout
