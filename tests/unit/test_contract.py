@@ -6,8 +6,9 @@ import ast
 import re
 from pathlib import Path
 
-import jupyterhub_home
 import pytest
+import settings_files
+import spawner
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import watch_unit
 from conftest import ROOT
@@ -59,9 +60,9 @@ def test_the_watch_script_starts_every_service() -> None:
 def test_the_hub_has_the_same_names() -> None:
     folder = Path(contract.HUB_SETTINGS_FOLDER)
     ours = [contract.HUB_SETTINGS, contract.SPAWNER_SETTINGS, contract.EXTRA_CONFIG, contract.USERS_TOKEN]
-    theirs = [jupyterhub_home.HUB, jupyterhub_home.SPAWNER, jupyterhub_home.EXTRA, jupyterhub_home.USERS_TOKEN]
+    theirs = [settings_files.HUB, settings_files.SPAWNER, settings_files.EXTRA, settings_files.USERS_TOKEN]
     assert theirs == [folder / Path(file).name for file in ours]
-    assert contract.LABEL == jupyterhub_home.LABEL
+    assert contract.LABEL == spawner.LABEL
 
 
 @pytest.mark.parametrize("user", ["alice", "alice.b", "eva_m", "x-home", "a-2e", "zoë", "b@c"])

@@ -13,17 +13,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import configuration
 import culler
 import disk
+import engine_watch
 import jupyterhub.roles
-import jupyterhub_home as home
 import pytest
 import reconcile
+import settings_files
+from authenticator import HomeAuthenticator
 from conftest import ROLE
 from docker.errors import NotFound
 from jupyterhub import apihandlers, orm
 from jupyterhub.auth import PAMAuthenticator
 from jupyterhub.httpclient import JupyterHubHTTPClient
+from mounts import HOME, WORK, identity, mounts_for
+from spawner import CA_BUNDLE, FRESH_SETTINGS, PUT_ASIDE, SERVER_SETTINGS, WITHOUT_PACKAGES, HomeSpawner
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -86,9 +91,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "USERS_TOKEN": "users-token",
         "EXTRA": "extra.py",
     }.items():
-        monkeypatch.setattr(home, constant, tmp_path / name)
+        monkeypatch.setattr(settings_files, constant, tmp_path / name)
     # Neither threads nor hooks in SQLAlchemy stay behind.
-    monkeypatch.setattr(home, "end_without_engine", lambda: None)
+    monkeypatch.setattr(engine_watch, "end_without_engine", lambda: None)
     monkeypatch.setattr(disk, "keep", lambda url: None)
     return Files(tmp_path)
 
@@ -111,7 +116,7 @@ def load(files: Files, **hub: Any) -> Config:
 def test_a_socket_that_nobody_listens_on_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is missing for now, or is silent only once, is not."""
     path = tmp_path / "docker.sock"
-    monkeypatch.setattr(home, "ENGINE", str(path))
+    monkeypatch.setattr(engine_watch, "ENGINE", str(path))
     engines: list[socket.socket] = []
     steps = ["missing", "answers", "silent", "missing", "silent", "silent", "left over"]
 
@@ -124,7 +129,7 @@ def test_a_socket_that_nobody_listens_on_is_given_up(tmp_path: Path, monkeypatch
                 engines[-1].listen()
 
     monkeypatch.setattr(time, "sleep", pause)
-    home.watch_engine()
+    engine_watch.watch_engine()
     assert steps == ["left over"]
     for engine in engines:
         engine.close()
@@ -141,8 +146,8 @@ def test_broken_file_is_one_clear_error(tmp_path: Path, content: str | None, mes
     path = tmp_path / "x.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(home.SettingsError, match=message) as error:
-        home.read_json(path, "a")
+    with pytest.raises(settings_files.SettingsError, match=message) as error:
+        settings_files.read_json(path, "a")
     assert str(path) in str(error.value)
 
 
@@ -156,17 +161,17 @@ def test_hub_does_not_start_without_a_file(files: Files, name: str) -> None:
 def test_without_a_list_there_is_nobody(files: Files) -> None:
     """The hub may start before the first list is written."""
     (files.folder / "users.json").unlink()
-    assert home.declared_users() == {}
+    assert settings_files.declared_users() == {}
     c = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}})
     assert c.Authenticator.admin_users == set()
-    assert asyncio.run(home.HomeAuthenticator().refresh_user(SimpleNamespace(name="alice"))) is False
+    assert asyncio.run(HomeAuthenticator().refresh_user(SimpleNamespace(name="alice"))) is False
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
 def test_a_broken_list_lets_nobody_in(files: Files, text: str) -> None:
     files.write("users.json", text)
-    with pytest.raises(home.SettingsError):
-        asyncio.run(home.HomeAuthenticator().refresh_user(SimpleNamespace(name="alice")))
+    with pytest.raises(settings_files.SettingsError):
+        asyncio.run(HomeAuthenticator().refresh_user(SimpleNamespace(name="alice")))
 
 
 # --- configuration --------------------------------------------------------
@@ -174,7 +179,7 @@ def test_a_broken_list_lets_nobody_in(files: Files, text: str) -> None:
 
 def test_defaults(files: Files) -> None:
     c = load(files)
-    assert c.JupyterHub.authenticator_class is home.HomeAuthenticator
+    assert c.JupyterHub.authenticator_class is HomeAuthenticator
     assert c.DockerSpawner.prefix == "home-user"
     assert c.JupyterHub.cleanup_servers is False
     assert c.ConfigurableHTTPProxy.auth_token == "secret-of-the-proxy"
@@ -229,15 +234,15 @@ def test_another_authenticator_gets_the_admins_and_nothing_else(files: Files) ->
 
 def test_the_admin_page_says_where_users_are_changed(files: Files) -> None:
     """Unless another authenticator decides who is known; templates of the owner's go before."""
-    assert load(files).JupyterHub.template_paths == [home.TEMPLATES]
+    assert load(files).JupyterHub.template_paths == [configuration.TEMPLATES]
     assert load(files, config={"JupyterHub": {"template_paths": ["/x"]}}).JupyterHub.template_paths == [
         "/x",
-        home.TEMPLATES,
+        configuration.TEMPLATES,
     ]
     files.write("extra.py", "c.JupyterHub.template_paths.append('/y')")
-    assert load(files).JupyterHub.template_paths == ["/y", home.TEMPLATES]
+    assert load(files).JupyterHub.template_paths == ["/y", configuration.TEMPLATES]
     other = load(files, config={"JupyterHub": {"authenticator_class": "dummy"}})
-    assert other.JupyterHub.template_paths == ["/y", home.TEMPLATES]
+    assert other.JupyterHub.template_paths == ["/y", configuration.TEMPLATES]
     assert "undeclared_stay" not in other.JupyterHub.template_vars
 
 
@@ -269,7 +274,7 @@ def log_in(authenticator: Any, name: str, password: str = "right") -> Any:
 
 @pytest.mark.usefixtures("pam")
 def test_login_takes_admin_and_groups_from_the_file_each_time(files: Files) -> None:
-    authenticator = home.HomeAuthenticator()
+    authenticator = HomeAuthenticator()
     alice = log_in(authenticator, "alice")
     assert (alice["admin"], alice["groups"]) == (True, ["staff"])
     assert log_in(authenticator, "bob")["admin"] is False
@@ -282,7 +287,7 @@ def test_login_takes_admin_and_groups_from_the_file_each_time(files: Files) -> N
 
 
 def test_open_session_follows_the_file(files: Files) -> None:
-    authenticator = home.HomeAuthenticator()
+    authenticator = HomeAuthenticator()
     handler = SimpleNamespace()
     alice = SimpleNamespace(name="alice")
     model: Any = asyncio.run(authenticator.refresh_user(alice, handler))
@@ -293,18 +298,18 @@ def test_open_session_follows_the_file(files: Files) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_authenticator_defaults_and_owner() -> None:
-    ours = home.HomeAuthenticator()
+    ours = HomeAuthenticator()
     assert (ours.service, ours.allow_all, ours.manage_groups) == ("jupyterhub", True, True)
     assert ours.allowed_users == set(), "the file alone says who is allowed"
     owner = Config({"Authenticator": {"auth_refresh_age": 7}, "PAMAuthenticator": {"service": "login"}})
-    theirs = home.HomeAuthenticator(config=owner)
+    theirs = HomeAuthenticator(config=owner)
     assert (theirs.auth_refresh_age, theirs.service) == (7, "login")
 
 
 def added(name: str) -> Any:
     """A new user whom the hub has shown to the authenticator; gives the row of the database."""
     row = orm.User(name=name, cookie_id="random")
-    asyncio.run(home.HomeAuthenticator().add_user(SimpleNamespace(name=name, orm_user=row)))
+    asyncio.run(HomeAuthenticator().add_user(SimpleNamespace(name=name, orm_user=row)))
     return row
 
 
@@ -319,11 +324,11 @@ def test_a_new_user_gets_the_declared_session() -> None:
 def test_the_rows_that_there_are_stay_as_they_are() -> None:
     """At its start the hub shows each to the authenticator; their sessions are the reconciliation's business."""
     row = orm.User(name="alice", cookie_id="declared-older")
-    asyncio.run(home.HomeAuthenticator().add_user(row))
+    asyncio.run(HomeAuthenticator().add_user(row))
     assert row.cookie_id == "declared-older"
 
 
-@pytest.mark.parametrize("authenticator", [home.HomeAuthenticator, "dummy"])
+@pytest.mark.parametrize("authenticator", [HomeAuthenticator, "dummy"])
 def test_the_hub_answers_ansible(files: Files, authenticator: Any) -> None:
     """Whatever the authenticator; see UsersHandler."""
     load(files, config={"JupyterHub": {"authenticator_class": "dummy"}} if authenticator == "dummy" else {})
@@ -353,13 +358,13 @@ def test_tokens_of_users_of_the_pages(
     if stay is not None:
         files.write("undeclared.json", {"stay": stay})
     zoe = SimpleNamespace(name="zoe", orm_user=SimpleNamespace(cookie_id=cookie_id))
-    assert asyncio.run(home.HomeAuthenticator().refresh_user(zoe, request_with(client))) is good
+    assert asyncio.run(HomeAuthenticator().refresh_user(zoe, request_with(client))) is good
 
 
 @pytest.mark.usefixtures("pam")
 def test_users_of_the_pages_cannot_log_in(files: Files) -> None:
     files.write("undeclared.json", {"stay": True})
-    assert log_in(home.HomeAuthenticator(), "zoe") is None
+    assert log_in(HomeAuthenticator(), "zoe") is None
 
 
 # --- servers --------------------------------------------------------------
@@ -371,23 +376,23 @@ def test_mounts_for_a_user() -> None:
         mount("/a/", source="/everyone"),
         mount("/b", users=["bob"]),
     ]
-    assert [(m["source"], m["target"]) for m in home.mounts_for("alice", mounts)] == [("/mine", "/a")]
-    assert [(m["source"], m["target"]) for m in home.mounts_for("carl", mounts)] == [("/everyone", "/a")]
+    assert [(m["source"], m["target"]) for m in mounts_for("alice", mounts)] == [("/mine", "/a")]
+    assert [(m["source"], m["target"]) for m in mounts_for("carl", mounts)] == [("/everyone", "/a")]
 
 
 @pytest.mark.parametrize(
     ("mounts", "user", "groups"),
     [
         ([], None, []),
-        ([mount(home.WORK, uid=1001, gid=1002)], "1001:1002", ["100", "1002"]),
-        ([mount(home.WORK, uid=1001, gid=0)], "1001:100", ["100"]),
-        ([mount(home.WORK, uid=0, gid=0)], None, []),
+        ([mount(WORK, uid=1001, gid=1002)], "1001:1002", ["100", "1002"]),
+        ([mount(WORK, uid=1001, gid=0)], "1001:100", ["100"]),
+        ([mount(WORK, uid=0, gid=0)], None, []),
         ([mount("/srv", uid=7, gid=8), mount("/opt", gid=0)], None, ["8"]),
-        ([mount(home.WORK, uid=1001, gid=1001), mount("/srv", gid=8)], "1001:1001", ["8", "100", "1001"]),
+        ([mount(WORK, uid=1001, gid=1001), mount("/srv", gid=8)], "1001:1001", ["8", "100", "1001"]),
     ],
 )
 def test_who_a_server_runs_as(mounts: list[dict[str, Any]], user: str | None, groups: list[str]) -> None:
-    assert home.identity(mounts) == {"user": user, "group_add": groups}
+    assert identity(mounts) == {"user": user, "group_add": groups}
 
 
 class Engine:
@@ -418,7 +423,7 @@ class Engine:
     @contextlib.contextmanager
     def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
         """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
-        assert url.endswith("/v1.41/containers/0123456789abcdef/archive") and params == {"path": home.HOME}
+        assert url.endswith("/v1.41/containers/0123456789abcdef/archive") and params == {"path": HOME}
         head = tarfile.TarInfo("jovyan")
         head.uid = self.home_owner
         yield SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: iter([head.tobuf()]))
@@ -443,7 +448,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     engine = Engine()
-    monkeypatch.setattr(home.HomeSpawner, "_client", engine)
+    monkeypatch.setattr(HomeSpawner, "_client", engine)
     yield engine
 
 
@@ -459,7 +464,7 @@ def spawn(
     ours = {"HomeSpawner": {"project": "home"}, "DockerSpawner": {"prefix": "home-user", "network_name": "home"}}
     merged = Config(ours)
     merged.merge(Config(config or {}))
-    spawner = home.HomeSpawner(config=merged, user=user)
+    spawner = HomeSpawner(config=merged, user=user)
     spawner.get_args = list
     spawner.user_options = {"image": "chosen:1", **dict.fromkeys(chosen, "on")}
     spawner.orm_spawner = SimpleNamespace(name="", server=None, user_options=spawner.user_options)
@@ -487,8 +492,8 @@ def test_container(files: Files, engine: Engine) -> None:
     assert (host["pids_limit"], host["cpu_quota"], host["auto_remove"]) == (100, 150_000, False)
     assert (host["cap_drop"], host["security_opt"]) == (["ALL"], ["no-new-privileges"])
     assert [(m["Type"], m["Source"], m["Target"]) for m in host["mounts"]] == [
-        ("volume", "home-user-alice-2eb-home", home.HOME),
-        ("volume", "home-user-alice-2eb", home.WORK),
+        ("volume", "home-user-alice-2eb-home", HOME),
+        ("volume", "home-user-alice-2eb", WORK),
     ]
     for volume in host["mounts"]:
         assert volume["VolumeOptions"]["Labels"] == engine.created["labels"]
@@ -529,16 +534,16 @@ def test_owner_hook_may_be_a_function_and_comes_later(files: Files, engine: Engi
 
 
 def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
-    folder = mount(home.WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
+    folder = mount(WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
     files.write("spawner.json", SPAWNER | {"mounts": [folder]})
     spawn(engine)
     mounts = engine.created["host_config"]["mounts"]
     assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [
-        ("bind", "/home/{username}", home.WORK),
-        ("volume", "home-user-alice-2eb-home", home.HOME),
+        ("bind", "/home/{username}", WORK),
+        ("volume", "home-user-alice-2eb-home", HOME),
     ]
     assert engine.created["user"] == "1001:1001"
-    assert engine.created["environment"]["HOME"] == home.HOME
+    assert engine.created["environment"]["HOME"] == HOME
     spawn(engine, name="bob")
     assert engine.created["host_config"]["mounts"][0]["Type"] == "volume"
     assert "user" not in engine.created
@@ -561,14 +566,14 @@ def test_the_home_belongs_to_whom_the_server_runs_as(
     files: Files, engine: Engine, before: int, folder: int | None, image_user: str, chown: str | None
 ) -> None:
     if folder:
-        files.write("spawner.json", SPAWNER | {"mounts": [mount(home.WORK, uid=folder, gid=7)]})
+        files.write("spawner.json", SPAWNER | {"mounts": [mount(WORK, uid=folder, gid=7)]})
     engine.home_owner, engine.image_user = before, image_user
     spawn(engine)
     if chown is None:
         assert engine.in_home == []
         return
     (beside,) = engine.in_home
-    assert beside["entrypoint"] == ["/bin/sh", "-c", f'chown -hR {chown} "$0"', home.HOME]
+    assert beside["entrypoint"] == ["/bin/sh", "-c", f'chown -hR {chown} "$0"', HOME]
     # Root must not run what a user has put there, whatever the image says of its path and libraries.
     assert beside["environment"]["PATH"] == "/usr/sbin:/usr/bin:/sbin:/bin"
     assert {beside["environment"][name] for name in ("LD_PRELOAD", "LD_LIBRARY_PATH")} == {""}
@@ -581,19 +586,19 @@ def test_the_home_belongs_to_whom_the_server_runs_as(
 
 
 @pytest.mark.parametrize("trait", ["volumes", "read_only_volumes"])
-@pytest.mark.parametrize(("target", "ours"), [(home.HOME, home.WORK), (home.WORK + "/", home.HOME)])
+@pytest.mark.parametrize(("target", "ours"), [(HOME, WORK), (WORK + "/", HOME)])
 def test_the_owners_volume_takes_the_place_of_ours(
     files: Files, engine: Engine, trait: str, target: str, ours: str
 ) -> None:
     engine.home_owner = 7
     spawn(engine, {"DockerSpawner": {trait: {"nfs-{username}": target}}})
     assert [m["Target"] for m in engine.created["host_config"]["mounts"]] == [ours]
-    assert len(engine.in_home) == (ours == home.HOME)
+    assert len(engine.in_home) == (ours == HOME)
 
 
 def test_a_start_without_own_packages(files: Files, engine: Engine) -> None:
-    spawner = spawn(engine, chosen=(home.WITHOUT_PACKAGES,))
-    assert spawner.options_from_form({"without_packages": ["on"], "x": ["1"]}) == {home.WITHOUT_PACKAGES: True}
+    spawner = spawn(engine, chosen=(WITHOUT_PACKAGES,))
+    assert spawner.options_from_form({"without_packages": ["on"], "x": ["1"]}) == {WITHOUT_PACKAGES: True}
     assert engine.created["environment"]["PYTHONNOUSERSITE"] == "1"
     assert engine.in_home == []
     assert spawner.user_options == spawner.orm_spawner.user_options == {}, "the next start would have it too"
@@ -607,9 +612,9 @@ def test_a_start_with_fresh_settings(
     files: Files, engine: Engine, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     engine.status = status
-    spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(home.FRESH_SETTINGS,))
+    spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(FRESH_SETTINGS,))
     (beside,) = engine.in_home
-    assert beside["entrypoint"] == ["/bin/sh", "-c", home.PUT_ASIDE, home.HOME]
+    assert beside["entrypoint"] == ["/bin/sh", "-c", PUT_ASIDE, HOME]
     assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
     assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
     assert spawner.user_options == spawner.orm_spawner.user_options == {"image": "chosen:1"}
@@ -622,7 +627,7 @@ def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
     (tmp_path / ".bashrc").symlink_to("/nowhere")
     tmp_path.chmod(0o300)
-    subprocess.run(["/bin/sh", "-c", home.PUT_ASIDE, str(tmp_path)], check=True)
+    subprocess.run(["/bin/sh", "-c", PUT_ASIDE, str(tmp_path)], check=True)
     kept = next(tmp_path.glob("old-settings-*"))
     moved = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
     assert moved == {".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".bashrc"}
@@ -635,8 +640,8 @@ def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None
     files.write("spawner.json", SPAWNER | {"ca_bundle": "/etc/ssl/lab.pem"})
     spawn(engine)
     bundle = engine.created["host_config"]["mounts"][0]
-    assert (bundle["Source"], bundle["Target"], bundle["ReadOnly"]) == ("/etc/ssl/lab.pem", home.CA_BUNDLE, True)
-    assert engine.created["environment"]["PIP_CERT"] == home.CA_BUNDLE
+    assert (bundle["Source"], bundle["Target"], bundle["ReadOnly"]) == ("/etc/ssl/lab.pem", CA_BUNDLE, True)
+    assert engine.created["environment"]["PIP_CERT"] == CA_BUNDLE
     files.write("spawner.json", SPAWNER)
     spawn(engine)
     assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume", "volume"]
@@ -713,10 +718,10 @@ def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine
     assert spawner.outdated_settings(SPAWNER | {"image": "user:2"}) == []
 
 
-@pytest.mark.parametrize("missing", home.SERVER_SETTINGS)
+@pytest.mark.parametrize("missing", SERVER_SETTINGS)
 def test_a_spawn_needs_every_setting(files: Files, engine: Engine, missing: str) -> None:
     files.write("spawner.json", {key: value for key, value in SPAWNER.items() if key != missing})
-    with pytest.raises(home.SettingsError, match=f"lacks {missing}"):
+    with pytest.raises(settings_files.SettingsError, match=f"lacks {missing}"):
         spawn(engine)
 
 
@@ -748,7 +753,7 @@ class Server:
         self.recorded = 0.0  # in the hub
         self.fails = False
         self.limit(limit)
-        monkeypatch.setattr(culler, "SPAWNER", self.settings)
+        monkeypatch.setattr(settings_files, "SPAWNER", self.settings)
         monkeypatch.setattr(culler, "SEEN", folder / "idle.json")
         monkeypatch.setattr(culler, "ask", self.ask)
         monkeypatch.setattr(culler, "utcnow", lambda: START + timedelta(seconds=self.now))

@@ -9,10 +9,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-import jupyterhub_home as home
 import pytest
 import reconcile
+import settings_files
 import upstream
+from authenticator import HomeAuthenticator
 from jupyterhub import orm, roles
 from jupyterhub.app import JupyterHub
 from jupyterhub.proxy import Proxy
@@ -107,7 +108,7 @@ class Hub:
                     "db_url": url,
                     # sqlite would wait 5 seconds for another's lock
                     "db_kwargs": {"connect_args": {"check_same_thread": False, "timeout": 0.1}},
-                    "authenticator_class": home.HomeAuthenticator,
+                    "authenticator_class": HomeAuthenticator,
                     "spawner_class": FakeSpawner,
                     "proxy_class": NoProxy,
                     "cookie_secret": b"x" * 32,
@@ -230,9 +231,9 @@ MakeHub = Callable[..., Hub]
 def make_hub(loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHub]:
     """make_hub(database address, Class={trait: value}): a hub."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(home, "USERS", tmp_path / "users.json")
-    monkeypatch.setattr(home, "UNDECLARED", tmp_path / "undeclared.json")
-    upstream.mend(home.declared_users)
+    monkeypatch.setattr(settings_files, "USERS", tmp_path / "users.json")
+    monkeypatch.setattr(settings_files, "UNDECLARED", tmp_path / "undeclared.json")
+    upstream.mend(settings_files.declared_users)
     nothing: dict[str, Any] = {"running": set(), "stuck": set(), "stopped": []}
     for name, empty in nothing.items():
         monkeypatch.setattr(FakeSpawner, name, empty, raising=False)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import jupyterhub.roles
-import jupyterhub_home as home
 import pytest
+import settings_files
 import trial
 import trial_servers
 from ansible_collections.jupyterhub.home.plugins.modules import trial as module
 from conftest import Program, RunModule
+from mounts import HOME, WORK
 
 HUB: dict[str, Any] = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}
 SPAWNER: dict[str, Any] = {
@@ -29,7 +30,7 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
     """tried(config, extra): what the trial says of these, each problem in one line."""
     names = {"HUB": "hub.json", "SPAWNER": "spawner.json", "EXTRA": "extra.py", "USERS": "users.json"}
     for constant, name in {**names, "TOKEN": "proxy-token", "USERS_TOKEN": "users-token"}.items():
-        monkeypatch.setattr(home, constant, tmp_path / name)
+        monkeypatch.setattr(settings_files, constant, tmp_path / name)
     for name in ("KEPT", "STATE"):
         monkeypatch.setattr(trial, name, tmp_path / name)
     monkeypatch.setattr(trial.TrialHub, "init_secrets", lambda app: setattr(app, "cookie_secret", b"x" * 32))
@@ -38,7 +39,8 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
 
     def run(config: dict[str, Any], extra: str = "", seconds: int = 120) -> list[str]:
         hub = json.dumps({**HUB, "config": config})
-        files = {str(home.HUB): hub, str(home.SPAWNER): json.dumps(SPAWNER), str(home.EXTRA): extra}
+        texts = {settings_files.HUB: hub, settings_files.SPAWNER: json.dumps(SPAWNER), settings_files.EXTRA: extra}
+        files = {str(path): text for path, text in texts.items()}
         found = asyncio.run(
             trial.problems_of({"files": files, "host": "home-trial", "network": "", "seconds": seconds})
         )
@@ -190,8 +192,8 @@ def test_a_trial_server_touches_no_files() -> None:
             "NetworkMode": "lab",
             "Binds": ["/srv/data:/data:rw", "home-alice:/home/jovyan:rw"],
             "Mounts": [
-                {"Type": "bind", "Source": "/srv/kim", "Target": home.WORK, "ReadOnly": False},
-                {"Type": "bind", "Source": "/srv/settings", "Target": f"{home.HOME}/.jupyter", "ReadOnly": False},
+                {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": False},
+                {"Type": "bind", "Source": "/srv/settings", "Target": f"{HOME}/.jupyter", "ReadOnly": False},
                 {
                     "Type": "volume",
                     "Source": "home-user-alice",
@@ -209,8 +211,8 @@ def test_a_trial_server_touches_no_files() -> None:
         "PortBindings": {},
         "Binds": ["/srv/data:/data:ro"],
         "Mounts": [
-            {"Type": "bind", "Source": "/srv/kim", "Target": home.WORK, "ReadOnly": True},
-            {"Type": "tmpfs", "Target": f"{home.HOME}/.jupyter", "TmpfsOptions": {"Mode": 0o1777}},
+            {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": True},
+            {"Type": "tmpfs", "Target": f"{HOME}/.jupyter", "TmpfsOptions": {"Mode": 0o1777}},
             {"Type": "volume", "Target": "/x"},
             {"Type": "volume", "Target": "/home/jovyan"},
         ],
@@ -222,11 +224,11 @@ def test_each_different_set_of_mounts_is_tried_once() -> None:
         return {"source": "/srv/x", "target": target, "users": users, "uid": uid, "gid": uid, "read_only": False}
 
     names = [f"user{number}" for number in range(1000)]
-    homes = [mount(home.WORK, [name], uid=2000 + number) for number, name in enumerate(names)]
-    assert trial_servers.sets_of_mounts(names, homes) == {"user0": frozenset({home.WORK})}
+    homes = [mount(WORK, [name], uid=2000 + number) for number, name in enumerate(names)]
+    assert trial_servers.sets_of_mounts(names, homes) == {"user0": frozenset({WORK})}
     more = [*homes[:1], mount("/data", None), mount("/tools", ["user1"])]
     found = trial_servers.sets_of_mounts(names, more)
-    assert found == {"user0": {home.WORK, "/data"}, "user1": {"/data", "/tools"}, "user2": {"/data"}}
+    assert found == {"user0": {WORK, "/data"}, "user1": {"/data", "/tools"}, "user2": {"/data"}}
     many = [mount(f"/data/{name}", [name]) for name in names]
     assert len(trial_servers.sets_of_mounts(names, many)) == trial_servers.MAX_SETS
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jupyterhub_home as home
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import atomic, contract, crypt, hub
 from ansible_collections.jupyterhub.home.plugins.modules import users
 from conftest import Program, RunModule, Serve, Web
 from fake_engine import Engine
 from notes import foretold
+from spawner import HomeSpawner
 
 ALICE = {"name": "alice", "password": "hunter2-alice", "admin": True, "groups": ["staff", "family"]}
 BOB = {"name": "bob", "password": "hunter2-bob"}
@@ -544,7 +544,7 @@ ANNA = {"name": "anna", "password": "hunter2", "renamed_from": "anne"}
 
 @pytest.mark.parametrize("name", ["alice", "a.b", "a-b", "a_b-c.d", "_x", "a1", "kim.lee-1_2"])
 def test_a_volume_has_dockerspawners_name(name: str) -> None:
-    work = f"home-user-{home.HomeSpawner._escape(name)}"
+    work = f"home-user-{HomeSpawner._escape(name)}"
     assert contract.user_volumes("home", name) == (f"{work}-home", work)
 
 

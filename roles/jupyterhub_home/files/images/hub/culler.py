@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import settings_files
 from jupyterhub_idle_culler import IdleCuller, parse_date, utcnow
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets.config import Config
 from traitlets.log import get_logger
 
-SPAWNER = Path("/etc/jupyterhub-home/spawner.json")
 SEEN = Path("/srv/jupyterhub/idle.json")
 PORT = 8888  # DockerSpawner's
 REQUEST_TIMEOUT = 20  # seconds
@@ -117,7 +117,7 @@ async def is_idle(*, inactive: timedelta, inactive_limit: int, server: Model) ->
     global watched
     if watched is None:
         watched = read_seen()
-    limit = timedelta(seconds=json.loads(SPAWNER.read_text())["idle_timeout"])
+    limit = timedelta(seconds=json.loads(settings_files.SPAWNER.read_text())["idle_timeout"])
     if not limit:
         return False
     now: datetime = utcnow()

@@ -24,8 +24,10 @@ from typing import Any, TypedDict
 sys.path.insert(0, str(Path(__file__).parent))
 
 import disk
-import jupyterhub_home as home
+import engine_watch
+import settings_files
 import trial_servers
+from authenticator import HomeAuthenticator
 from jupyterhub.app import JupyterHub
 from jupyterhub.traitlets import EntryPointType
 from traitlets import HasTraits, TraitType, Type
@@ -90,11 +92,11 @@ def cause(error: BaseException) -> BaseException:
 
 def line_of(error: BaseException) -> int | None:
     """The line of extra.py where an error came up."""
-    if isinstance(error, SyntaxError) and error.filename == str(home.EXTRA):
+    if isinstance(error, SyntaxError) and error.filename == str(settings_files.EXTRA):
         return error.lineno
     traceback, line = error.__traceback__, None
     while traceback:
-        if traceback.tb_frame.f_code.co_filename == str(home.EXTRA):
+        if traceback.tb_frame.f_code.co_filename == str(settings_files.EXTRA):
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return line
@@ -121,8 +123,8 @@ class Owner:
     """What the owner gave, and messages about it."""
 
     def __init__(self, files: dict[str, str]) -> None:
-        self.config: dict[str, dict[str, Any]] = json.loads(files[str(home.HUB)])["config"]
-        self.extra = files.get(str(home.EXTRA), "")
+        self.config: dict[str, dict[str, Any]] = json.loads(files[str(settings_files.HUB)])["config"]
+        self.extra = files.get(str(settings_files.EXTRA), "")
         given = {
             text
             for traits in self.config.values()
@@ -316,7 +318,7 @@ async def start_hub(wish: Wish, owner: Owner) -> tuple[TrialHub, list[Problem]]:
     app = TrialHub()
     # What a hub does that stays.
     setattr(disk, "keep", lambda url: None)  # noqa: B010 (mypy takes no other assignment)
-    setattr(home, "end_without_engine", lambda: None)  # noqa: B010
+    setattr(engine_watch, "end_without_engine", lambda: None)  # noqa: B010
     signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, wish["seconds"], 1)
     try:
@@ -339,15 +341,15 @@ async def problems_of(wish: Wish) -> list[Problem]:
     """Everything that the owner has to put right."""
     for path, text in wish["files"].items():
         Path(path).write_text(text, encoding="utf-8")
-    for token in (home.TOKEN, home.USERS_TOKEN):
+    for token in (settings_files.TOKEN, settings_files.USERS_TOKEN):
         token.write_text(secrets.token_hex(32), encoding="utf-8")  # good for nothing
     if KEPT.is_dir():
         copy_state(KEPT)
     owner = Owner(wish["files"])
     app, problems = await start_hub(wish, owner)
     if not problems and wish["network"] and trial_servers.can_try(app):
-        names = sorted(home.declared_users())
-        if app.authenticator_class is not home.HomeAuthenticator or not names:
+        names = sorted(settings_files.declared_users())
+        if app.authenticator_class is not HomeAuthenticator or not names:
             names.append("trial")  # who can log in is not known here
         try:
             problems = await trial_servers.Trial(app, wish["host"], wish["network"]).problems(names)

@@ -5,12 +5,15 @@ import importlib.metadata
 import time
 from typing import Any, ClassVar
 
-import jupyterhub_home as home
+import settings_files
 from dockerspawner.dockerspawner import APIError
 from jupyterhub import orm, roles
 from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
 from jupyterhub.user import User
+from mounts import HOME, WORK, identity, mounts_for
+from settings_files import Settings, read_json
+from spawner import LABEL, HomeSpawner
 from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
@@ -44,7 +47,7 @@ def trial_user(app: JupyterHub, name: str) -> User:
     return user
 
 
-class TrialSpawner(home.HomeSpawner):
+class TrialSpawner(HomeSpawner):
     """Starts a user's server beside the real one: with the same image, identity and limits, and nobody's files."""
 
     host = ""
@@ -56,7 +59,7 @@ class TrialSpawner(home.HomeSpawner):
     def _object_name_default(self) -> str:
         return f"{self.host}-server"
 
-    def mine(self, settings: home.Settings) -> home.Settings:
+    def mine(self, settings: Settings) -> Settings:
         mine = super().mine(settings)
         if self.only is not None:
             mine["mounts"] = [mount for mount in mine["mounts"] if mount["target"] in self.only]
@@ -68,9 +71,7 @@ class TrialSpawner(home.HomeSpawner):
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "create_container":
-            kwargs["labels"] = {
-                f"{home.LABEL}.trial": self.project
-            }  # with the real ones it would be taken for a user's
+            kwargs["labels"] = {f"{LABEL}.trial": self.project}  # with the real ones it would be taken for a user's
             if kwargs["name"] == self.object_name:
                 make_harmless(kwargs, self.network)
         return super().docker(method, *args, **kwargs)
@@ -100,7 +101,7 @@ class TrialSpawner(home.HomeSpawner):
         self.clear_state()
 
 
-def make_harmless(container: home.Settings, network: str) -> None:
+def make_harmless(container: Settings, network: str) -> None:
     """Change the arguments of create_container so that no file of anybody's can change.
 
     Folders of the machine become read-only. In the place of a volume is one that goes with the container, and in that
@@ -109,7 +110,7 @@ def make_harmless(container: home.Settings, network: str) -> None:
     host = container["host_config"]
     mounts = []
     for mount in host.get("Mounts") or []:
-        in_home = mount["Target"].startswith(f"{home.HOME}/") and mount["Target"] != home.WORK
+        in_home = mount["Target"].startswith(f"{HOME}/") and mount["Target"] != WORK
         if mount["Type"] == "volume":
             mounts.append({"Type": "volume", "Target": mount["Target"]})
         elif mount["Type"] == "bind" and in_home and not mount.get("ReadOnly"):
@@ -127,16 +128,16 @@ def make_harmless(container: home.Settings, network: str) -> None:
     container.pop("networking_config", None)
 
 
-def sets_of_mounts(names: list[str], mounts: list[home.Settings]) -> dict[str, frozenset[str]]:
+def sets_of_mounts(names: list[str], mounts: list[Settings]) -> dict[str, frozenset[str]]:
     """Users with their targets, one for each different set of mounts.
 
     Sets are the same if their targets are, and if either both or none of the servers run as a folder's owner.
     """
     seen: dict[Any, str] = {}
     for name in names:
-        mine = home.mounts_for(name, mounts)
+        mine = mounts_for(name, mounts)
         targets = frozenset(mount["target"] for mount in mine)
-        seen.setdefault((targets, home.identity(mine)["user"] is not None), name)
+        seen.setdefault((targets, identity(mine)["user"] is not None), name)
     return {name: targets for (targets, _), name in list(seen.items())[:MAX_SETS]}
 
 
@@ -156,7 +157,7 @@ def can_try(app: JupyterHub) -> bool:
     spawner = trial_user(app, "trial").spawner
     hooks = spawner.pre_spawn_hook or spawner.auth_state_hook
     app.users.delete(spawner.user)
-    return app.spawner_class is home.HomeSpawner and not hooks and not app.internal_ssl
+    return app.spawner_class is HomeSpawner and not hooks and not app.internal_ssl
 
 
 class Trial:
@@ -175,10 +176,10 @@ class Trial:
 
     async def problems(self, names: list[str]) -> list[Problem]:
         """What keeps servers from serving: the first problem that is found."""
-        mounts = home.read_json(home.SPAWNER)["mounts"]
+        mounts = read_json(settings_files.SPAWNER)["mounts"]
         for name, targets in sets_of_mounts(names, mounts).items():
             if fault := await self.fault(name):
-                sources = {mount["target"]: mount["source"] for mount in home.mounts_for(name, mounts)}
+                sources = {mount["target"]: mount["source"] for mount in mounts_for(name, mounts)}
                 return [await self.blame(name, fault, {target: sources[target] for target in sorted(targets)})]
         return []
 
@@ -195,9 +196,9 @@ class Trial:
                     where, fault = f"{source} at {target}", alone if isinstance(alone, FaultError) else fault
                     break
             what = f"with {where}, a server {fault.what}; without, it serves."
-            return problem("mounts", what, f"target: {home.WORK}, or another folder below {home.HOME}", fault.log)
+            return problem("mounts", what, f"target: {WORK}, or another folder below {HOME}", fault.log)
         if fault.variable == "user_image":
-            image = home.read_json(home.SPAWNER)["image"]
+            image = read_json(settings_files.SPAWNER)["image"]
             variable, write = "user_image", f"an image with jupyterhub-singleuser, of JupyterHub {version()}"
             if image.startswith(f"{TrialSpawner.host.removesuffix('-trial')}/"):
                 variable, write = "user_packages", "packages that go with Jupyter"

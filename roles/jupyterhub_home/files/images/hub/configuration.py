@@ -1,0 +1,122 @@
+"""What the role wrote as JSON becomes JupyterHub's configuration."""
+
+import sys
+from pathlib import Path
+
+import aiohttp.connector
+import jupyterhub.roles
+import reconcile
+import settings_files
+import upstream
+from authenticator import HomeAuthenticator
+from mounts import WORK
+from settings_files import Settings, declared_users, read_json, read_text, undeclared_stay
+from spawner import HomeSpawner
+from traitlets.config import Config
+
+TEMPLATES = str(Path(__file__).with_name("templates"))
+
+
+def withhold_server_access() -> None:
+    """Take from the role `admin` what opens other users' servers.
+
+    JupyterHub refuses another definition of that role, so its default is changed. Besides the
+    access itself these go: making tokens for others, renaming oneself into another, sharing what
+    is not one's own, pointing the hub at another proxy, services with rights of their own.
+    """
+    original = jupyterhub.roles.get_default_roles
+    taken = {"access:servers", "shares", "tokens", "proxy", "admin:users", "admin:services"}
+
+    def get_default_roles() -> list[Settings]:
+        roles: list[Settings] = original()
+        for role in roles:
+            if role["name"] == "admin":
+                role["scopes"] = sorted({*role["scopes"], "users", "delete:users"} - taken)
+        return roles
+
+    jupyterhub.roles.get_default_roles = get_default_roles
+
+
+def culler() -> tuple[Settings, Settings]:
+    """Service and role of the idle culler."""
+    command = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=5", "--config="]
+    service = {"name": "idle-culler", "command": command}
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    # to ask a server whether it is busy: its container's name, and to be let in
+    scopes += ["admin:server_state", "access:servers"]
+    return service, {"name": "idle-culler", "services": ["idle-culler"], "scopes": scopes}
+
+
+def configure(c: Config) -> Settings:
+    """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
+    hub = read_json(settings_files.HUB, "project", "base_url", "admin_access", "config")
+    token = read_text(settings_files.TOKEN)
+    users = declared_users()
+    read_json(settings_files.SPAWNER)  # a broken file shows now, not at the first spawn
+    upstream.mend(declared_users)
+
+    c.JupyterHub.base_url = hub["base_url"]
+    c.JupyterHub.hub_ip = "0.0.0.0"
+    c.JupyterHub.hub_connect_ip = "hub"
+    c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+    c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/jupyterhub_cookie_secret"
+    c.JupyterHub.upgrade_db = True  # copies the SQLite file first
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.authenticator_class = HomeAuthenticator
+    c.JupyterHub.spawner_class = HomeSpawner
+    c.JupyterHub.template_paths, c.JupyterHub.template_vars = [], {}
+
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = "http://proxy:8001"
+    c.ConfigurableHTTPProxy.auth_token = token
+
+    # aiodns would keep an address for the 600 s of Docker's DNS, when its container is long gone.
+    # aiohttp's types do not list the name that its connector looks up.
+    aiohttp.connector.DefaultResolver = aiohttp.ThreadedResolver  # type: ignore[attr-defined]
+    c.JupyterHubHTTPClient.connector_options = {"use_dns_cache": False}
+
+    c.Spawner.notebook_dir = WORK
+    c.Spawner.start_timeout = 120  # seconds
+    c.Spawner.http_timeout = 60  # twenty servers at once need 34 s on two processors
+    c.HomeSpawner.project = hub["project"]
+    c.DockerSpawner.network_name = hub["project"]
+    c.DockerSpawner.prefix = f"{hub['project']}-user"
+    c.DockerSpawner.use_internal_hostname = True  # an address would be stale after a reboot
+    c.DockerSpawner.pull_policy = "never"  # the role has the image ready
+    c.DockerSpawner.remove = True  # the next start gets today's image and limits
+
+    idle_culler, its_role = culler()
+    services: list[Settings] = [
+        {"name": "proxy", "api_token": token},
+        {"name": "ansible", "api_token": read_text(settings_files.USERS_TOKEN)},
+        idle_culler,
+    ]
+    roles: list[Settings] = [
+        {"name": "proxy", "services": ["proxy"], "scopes": ["proxy"]},
+        {"name": "ansible", "services": ["ansible"], "scopes": [reconcile.SCOPE]},
+        its_role,
+    ]
+    c.JupyterHub.services = services
+    c.JupyterHub.load_roles = roles
+
+    if not hub["admin_access"]:
+        withhold_server_access()
+
+    for name, traits in hub["config"].items():
+        for trait, value in traits.items():
+            c[name][trait] = value
+    admins = [name for name, entry in users.items() if entry.get("admin", False)]
+    return {"services": list(services), "load_roles": list(roles), "admins": admins}
+
+
+def complete(c: Config, required: Settings) -> None:
+    """After the owner's Python: another authenticator's admins, and what an assigned list replaced."""
+    c.JupyterHub.template_paths = [*c.JupyterHub.template_paths, TEMPLATES]
+    if c.JupyterHub.authenticator_class is HomeAuthenticator:  # what the admin page says of the list is of no other
+        c.JupyterHub.template_vars["undeclared_stay"] = lambda user: undeclared_stay()
+    if c.JupyterHub.authenticator_class is not HomeAuthenticator and "admin_users" not in c.Authenticator:
+        c.Authenticator.admin_users = set(required["admins"])
+    for trait, ours in (("services", required["services"]), ("load_roles", required["load_roles"])):
+        theirs = list(c.JupyterHub[trait])
+        names = {entry["name"] for entry in theirs}
+        c.JupyterHub[trait] = theirs + [entry for entry in ours if entry["name"] not in names]

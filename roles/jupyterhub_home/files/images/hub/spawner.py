@@ -1,0 +1,300 @@
+"""How a user's server is started: its container, its home and its volumes."""
+
+import asyncio
+import contextlib
+import inspect
+import os
+import tarfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import disk
+import requests
+import settings_files
+from docker.errors import APIError, NotFound, create_api_error_from_http_exception
+from dockerspawner import DockerSpawner
+from dockerspawner.dockerspawner import _deep_merge
+from mounts import HOME, WORK, identity, mounts_for
+from settings_files import Settings, read_json
+from traitlets import Unicode, default
+
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+# What pip, requests, OpenSSL and Node.js read in place of a bundle of their own.
+CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+LABEL = "jupyterhub-home"
+DNS_LABEL_MAX = 63
+# A user may choose these for one start of a server, on the hub's pages.
+ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
+# Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
+NOTHING_OF_THE_HOME = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
+}  # fmt: skip
+# Puts a user's settings into a folder of the home; what a new home begins with is there again.
+PUT_ASIDE = """\
+chmod u+rwx "$0" && cd "$0" || exit
+kept=old-settings-$(date +%Y-%m-%d-%H%M%S)
+for name in .jupyter .ipython .config .local/share/jupyter .local/etc .bashrc .bash_profile .bash_login .profile; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    mkdir -p "$kept/$(dirname "$name")" && mv "$name" "$kept/$name" || exit
+    if [ -e "/etc/skel/$name" ]; then cp -R "/etc/skel/$name" "$name"; fi
+done
+"""
+SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
+
+
+class HomeSpawner(DockerSpawner):
+    """DockerSpawner that reads spawner.json at every spawn; what the owner configured wins."""
+
+    _executor = ThreadPoolExecutor(4)  # DockerSpawner's single thread lets one slow stop block all
+    project = Unicode(help="Name that containers and volumes are labelled with.").tag(config=True)
+    settings: Settings
+    started_with: Settings | None = None
+    once: frozenset[str] = frozenset()
+    user_options: Settings
+    orm_spawner: Any
+    extra_host_config: Any
+    extra_create_kwargs: Any
+
+    @default("options_from_form")  # type: ignore[untyped-decorator]
+    def _default_options_from_form(self) -> Callable[[Settings], Settings]:
+        theirs = super()._default_options_from_form()  # knows an image only
+
+        def options_from_form(form: Settings) -> Settings:
+            return {**theirs(form), **dict.fromkeys(ONCE & form.keys(), True)}
+
+        return options_from_form
+
+    def mine(self, settings: Settings) -> Settings:
+        """What of spawner.json's settings is for this user's server."""
+        mounts = mounts_for(self.user.name, settings["mounts"])
+        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts}
+
+    def outdated_settings(self, settings: Settings) -> list[str]:
+        """The keys of spawner.json's settings that were something else when this server started."""
+        before = self.started_with or self.mine(settings)
+        found = [key for key, value in self.mine(settings).items() if before.get(key) != value]
+        # It answers below the address that it was started with, and nowhere else.
+        if self.server and not self.server.base_url.startswith(f"{settings['base_url']}user/"):
+            found.append("base_url")
+        return found
+
+    def get_state(self) -> Settings:
+        state: Settings = super().get_state()
+        if self.object_id:
+            state["started_with"] = self.started_with
+        if self.server:
+            state["base_url"] = self.server.base_url  # for the culler
+        return state
+
+    def load_state(self, state: Settings) -> None:
+        super().load_state(state)
+        self.started_with = state.get("started_with")
+
+    async def apply_group_overrides(self) -> None:
+        """Take spawner.json; the first step of a spawn, before all that the owner can hook in."""
+        self.settings = self.mine(read_json(settings_files.SPAWNER, *SERVER_SETTINGS))
+        values = {
+            "image": self.settings["image"],
+            "default_url": self.settings["default_url"],
+            "mem_limit": self.settings["memory_limit"],
+            "cpu_limit": self.settings["cpu_limit"],
+            "mounts": self.docker_mounts(),
+        }
+        configured = self._find_my_config(self.config)
+        for trait, value in values.items():
+            if trait not in configured:
+                setattr(self, trait, value)
+        self.started_with = self.settings
+        self.take_choices()
+        await super().apply_group_overrides()
+
+    def take_choices(self) -> None:
+        """Take what is for this start alone, and an image when there is no choice any more.
+
+        JupyterHub remembers what a user chose, and gives it to every later start.
+        """
+        self.once = frozenset(ONCE & self.user_options.keys())
+        gone = self.once if self.allowed_images else {*self.once, "image"}
+        self.user_options = {key: value for key, value in self.user_options.items() if key not in gone}
+        if self.orm_spawner and self.once:
+            self.orm_spawner.user_options = self.user_options
+
+    def labels(self) -> dict[str, str]:
+        """What the server's container and volumes are known by."""
+        return {f"{LABEL}.project": self.project, f"{LABEL}.user": self.user.name}
+
+    def docker_mounts(self) -> list[Settings]:
+        """Arguments of docker.types.Mount: the host folders, the user's volumes as home and as work folder in it."""
+        mounts: list[Settings] = [
+            {
+                "type": "bind",
+                # DockerSpawner fills in {username} and the like; a path is meant as it is written
+                "source": mount["source"].replace("{", "{{").replace("}", "}}"),
+                "target": mount["target"].replace("{", "{{").replace("}", "}}"),
+                "read_only": mount["read_only"],
+            }
+            for mount in self.settings["mounts"]
+        ]
+        if self.settings["ca_bundle"]:  # a network that inspects TLS is known to the machine alone
+            bundle = self.settings["ca_bundle"]
+            mounts.append({"type": "bind", "source": bundle, "target": CA_BUNDLE, "read_only": True})
+        taken = {mount["target"] for mount in mounts}
+        taken |= {os.path.normpath(target) for target in self.volume_mount_points}  # the owner's
+        # No name is escaped so that it ends in -home.
+        for target, volume in ((HOME, "{prefix}-{username}-home"), (WORK, "{prefix}-{username}")):
+            if target not in taken:
+                mounts.append({"type": "volume", "source": volume, "target": target, "labels": self.labels()})
+        return mounts
+
+    def host_config(self) -> Settings:
+        """Arguments of create_host_config that DockerSpawner has no trait for."""
+        host: Settings = {
+            "auto_remove": False,  # the log of a crashed server stays until its next start
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "group_add": identity(self.settings["mounts"])["group_add"],
+            "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # a crash leaves no core file among the user's
+            "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
+        }
+        if self.mem_limit:
+            host["memswap_limit"] = self.mem_limit  # both together: no swap beyond the limit
+        if self.settings["pids_limit"]:
+            host["pids_limit"] = self.settings["pids_limit"]
+        return host
+
+    def create_kwargs(self) -> Settings:
+        """Arguments of create_container that DockerSpawner has no trait for."""
+        kwargs: Settings = {"labels": self.labels(), "stop_timeout": 30}
+        if user := identity(self.settings["mounts"])["user"]:
+            kwargs["user"] = user
+        return kwargs
+
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        if self.settings["ca_bundle"]:
+            env = dict.fromkeys(CA_VARIABLES, CA_BUNDLE) | env
+        if identity(self.settings["mounts"])["user"]:
+            env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
+        if WITHOUT_PACKAGES in self.once:
+            env["PYTHONNOUSERSITE"] = "1"
+        return env
+
+    async def create_object(self) -> Settings:
+        """Create the container with our options below the owner's, which win key by key."""
+        given = self.extra_host_config, self.extra_create_kwargs
+        layers = []
+        for ours, theirs in zip((self.host_config(), self.create_kwargs()), given, strict=True):
+            theirs = theirs(self) if callable(theirs) else theirs
+            theirs = await theirs if inspect.isawaitable(theirs) else theirs
+            layers.append(_deep_merge(ours, theirs))
+        try:
+            self.extra_host_config, self.extra_create_kwargs = layers
+            container: Settings = await super().create_object()
+        finally:
+            self.extra_host_config, self.extra_create_kwargs = given
+        await self.prepare_home(container["Id"])
+        return container
+
+    async def prepare_home(self, container: str) -> None:
+        """Make the home belong to whom the server will run as, and put the settings aside if the user said so.
+
+        Another user's files, from a time with another work folder, could be neither read nor changed, and ssh wants its
+        own to be their user's. The group stays: the one that the image gave.
+        """
+        home = next((mount for mount in self.mount_binds if mount["Target"] == HOME), None)
+        if home is None or home["Type"] != "volume":
+            return  # the owner's own
+        user = (await self.docker("inspect_container", container))["Config"]["User"]
+        uid = user.partition(":")[0]
+        if uid.isdecimal() and int(uid) not in (0, await self.home_owner(container)):
+            capabilities = ["CHOWN", "DAC_READ_SEARCH"]
+            await self.in_home(home, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
+        if FRESH_SETTINGS in self.once:
+            await self.in_home(home, PUT_ASIDE, user=user)
+
+    async def home_owner(self, container: str) -> int:
+        """The numeric owner of the home in a container that need not run."""
+
+        def head() -> bytes:
+            # As the client's own get_archive, but closed after the first block, which is of the folder itself.
+            url = f"{self.client.base_url}/v{self.client.api_version}/containers/{container}/archive"
+            plain = {"Accept-Encoding": "identity"}
+            request = self.client.get(
+                url, params={"path": HOME}, headers=plain, stream=True, timeout=self.client.timeout
+            )
+            with request as answer:
+                try:
+                    answer.raise_for_status()
+                except requests.HTTPError as error:
+                    create_api_error_from_http_exception(error)  # with the engine's own words
+                block: bytes = next(answer.iter_content(tarfile.BLOCKSIZE))
+                return block
+
+        block = await asyncio.wrap_future(self.executor.submit(head))
+        return tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape").uid
+
+    async def in_home(self, home: Settings, script: str, user: str, cap_add: list[str] | None = None) -> None:
+        """Run a shell script, whose $0 is the home, in a container that has nothing else. A failure is logged."""
+        name = f"{self.container_name}-home"
+        host = self.client.create_host_config(
+            mounts=[home], network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
+        )
+        with contextlib.suppress(NotFound):  # of a start that was killed
+            await self.docker("remove_container", name, force=True)
+        await self.docker(
+            "create_container", image=self.image, name=name, user=user, entrypoint=["/bin/sh", "-c", script, HOME],
+            environment=NOTHING_OF_THE_HOME, working_dir="/", labels=self.labels(), host_config=host,
+        )  # fmt: skip
+        await self.docker("start", name)
+        ended = await self.docker("wait", name)
+        if ended["StatusCode"]:
+            said = await self.docker("logs", name)
+            self.log.error("The home of %s: %s", self.user.name, said.decode(errors="replace").strip())
+        await self.docker("remove_container", name)
+
+    async def start(self) -> tuple[str, int]:
+        """Start the container and give its host and port, no sooner than it listens or has ended.
+
+        JupyterHub asks at ever longer intervals, which costs half a second at the usual start time.
+        """
+        with contextlib.suppress(OSError):
+            disk.make_room()
+        try:
+            host, port = await super().start()
+        except APIError as error:
+            raise disk.refusal(error) from error
+        attempt = 0
+        while not await self.listens(host, port):
+            attempt += 1
+            if attempt % 20 == 0 and await self.poll() is not None:
+                break  # JupyterHub says so
+            await asyncio.sleep(0.05)
+        return host, port
+
+    async def listens(self, host: str, port: int) -> bool:
+        """Whether something accepts TCP connections there."""
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    async def stop(self, now: bool = False) -> None:
+        if self._spawn_future and not self._spawn_future.done():
+            # It never answered, and the hub gives up: its log is the only witness.
+            self.log.error("Failed to start; see `docker logs %s`", self.object_name)
+            await self.stop_object()
+        else:
+            await super().stop(now)
+
+    async def remove_object(self) -> None:
+        await self.stop_object()  # one that the hub no longer knew may still run, and holds the name
+        await super().remove_object()
+
+    @property
+    def internal_hostname(self) -> str:
+        """The container's name, or its short id where DNS cannot carry so long a name."""
+        name: str = self.object_name
+        return name if len(name) <= DNS_LABEL_MAX else self.object_id[:12]
