@@ -31,6 +31,7 @@ from mounts import HOME, WORK, identity, mounts_for
 from spawner import CA_BUNDLE, FRESH_SETTINGS, PUT_ASIDE, SERVER_SETTINGS, WITHOUT_PACKAGES, HomeSpawner
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
+from traitlets.utils.importstring import import_item
 
 HUB_IMAGE = ROLE / "files/images/hub"
 HUB = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}
@@ -193,6 +194,12 @@ def test_defaults(files: Files) -> None:
     assert roles["proxy"]["scopes"] == ["proxy"]
     assert roles["ansible"]["scopes"] == [reconcile.SCOPE]
     assert "access:servers" in roles["idle-culler"]["scopes"]
+
+
+@pytest.mark.parametrize("theirs", [HomeAuthenticator, HomeSpawner])
+def test_the_owners_python_has_our_classes_by_one_name(theirs: type) -> None:
+    """As text in a trait, or imported: where they really stand may change."""
+    assert import_item(f"jupyterhub_home.{theirs.__name__}") is theirs
 
 
 def test_the_culler_asks_often_and_knows_no_limit_of_its_own(files: Files) -> None:

@@ -37,25 +37,9 @@ def withhold_server_access() -> None:
     jupyterhub.roles.get_default_roles = get_default_roles
 
 
-def culler() -> tuple[Settings, Settings]:
-    """Service and role of the idle culler."""
-    command = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=5", "--config="]
-    service = {"name": "idle-culler", "command": command}
-    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
-    # to ask a server whether it is busy: its container's name, and to be let in
-    scopes += ["admin:server_state", "access:servers"]
-    return service, {"name": "idle-culler", "services": ["idle-culler"], "scopes": scopes}
-
-
-def configure(c: Config) -> Settings:
-    """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
-    hub = read_json(settings_files.HUB, "project", "base_url", "admin_access", "config")
-    token = read_text(settings_files.TOKEN)
-    users = declared_users()
-    read_json(settings_files.SPAWNER)  # a broken file shows now, not at the first spawn
-    upstream.mend(declared_users)
-
-    c.JupyterHub.base_url = hub["base_url"]
+def configure_hub(c: Config, base_url: str) -> None:
+    """The hub itself: its address, its database, its classes."""
+    c.JupyterHub.base_url = base_url
     c.JupyterHub.hub_ip = "0.0.0.0"
     c.JupyterHub.hub_connect_ip = "hub"
     c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
@@ -66,39 +50,66 @@ def configure(c: Config) -> Settings:
     c.JupyterHub.spawner_class = HomeSpawner
     c.JupyterHub.template_paths, c.JupyterHub.template_vars = [], {}
 
+
+def configure_connections(c: Config, proxy_token: str) -> None:
+    """How the hub reaches the proxy, and users' servers."""
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = "http://proxy:8001"
-    c.ConfigurableHTTPProxy.auth_token = token
+    c.ConfigurableHTTPProxy.auth_token = proxy_token
 
     # aiodns would keep an address for the 600 s of Docker's DNS, when its container is long gone.
     # aiohttp's types do not list the name that its connector looks up.
     aiohttp.connector.DefaultResolver = aiohttp.ThreadedResolver  # type: ignore[attr-defined]
     c.JupyterHubHTTPClient.connector_options = {"use_dns_cache": False}
 
+
+def configure_servers(c: Config, project: str) -> None:
+    """Users' servers, as far as spawner.json does not say."""
     c.Spawner.notebook_dir = WORK
     c.Spawner.start_timeout = 120  # seconds
     c.Spawner.http_timeout = 60  # twenty servers at once need 34 s on two processors
-    c.HomeSpawner.project = hub["project"]
-    c.DockerSpawner.network_name = hub["project"]
-    c.DockerSpawner.prefix = f"{hub['project']}-user"
+    c.HomeSpawner.project = project
+    c.DockerSpawner.network_name = project
+    c.DockerSpawner.prefix = f"{project}-user"
     c.DockerSpawner.use_internal_hostname = True  # an address would be stale after a reboot
     c.DockerSpawner.pull_policy = "never"  # the role has the image ready
     c.DockerSpawner.remove = True  # the next start gets today's image and limits
 
-    idle_culler, its_role = culler()
-    services: list[Settings] = [
-        {"name": "proxy", "api_token": token},
-        {"name": "ansible", "api_token": read_text(settings_files.USERS_TOKEN)},
-        idle_culler,
-    ]
-    roles: list[Settings] = [
-        {"name": "proxy", "services": ["proxy"], "scopes": ["proxy"]},
-        {"name": "ansible", "services": ["ansible"], "scopes": [reconcile.SCOPE]},
-        its_role,
-    ]
-    c.JupyterHub.services = services
-    c.JupyterHub.load_roles = roles
 
+def our_services(proxy_token: str) -> tuple[list[Settings], list[Settings]]:
+    """Services of the hub's API and their roles: the proxy, Ansible and the idle culler."""
+    culler = [sys.executable, str(Path(__file__).with_name("culler.py")), "--cull-every=5", "--config="]
+    services: list[Settings] = [
+        {"name": "proxy", "api_token": proxy_token},
+        {"name": "ansible", "api_token": read_text(settings_files.USERS_TOKEN)},
+        {"name": "idle-culler", "command": culler},
+    ]
+    scopes = {
+        "proxy": ["proxy"],
+        "ansible": [reconcile.SCOPE],
+        # The last two to ask a server whether it is busy: its container's name, and to be let in.
+        "idle-culler": [
+            "list:users", "read:users:activity", "read:servers", "delete:servers",
+            "admin:server_state", "access:servers",
+        ],
+    }  # fmt: skip
+    return services, [{"name": name, "services": [name], "scopes": given} for name, given in scopes.items()]
+
+
+def configure(c: Config) -> Settings:
+    """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
+    hub = read_json(settings_files.HUB, "project", "base_url", "admin_access", "config")
+    token = read_text(settings_files.TOKEN)
+    users = declared_users()
+    read_json(settings_files.SPAWNER)  # a broken file shows now, not at the first spawn
+    upstream.mend(declared_users)
+
+    configure_hub(c, hub["base_url"])
+    configure_connections(c, token)
+    configure_servers(c, hub["project"])
+    services, roles = our_services(token)
+    # The owner's Python may add to these lists.
+    c.JupyterHub.services, c.JupyterHub.load_roles = list(services), list(roles)
     if not hub["admin_access"]:
         withhold_server_access()
 
@@ -106,7 +117,7 @@ def configure(c: Config) -> Settings:
         for trait, value in traits.items():
             c[name][trait] = value
     admins = [name for name, entry in users.items() if entry.get("admin", False)]
-    return {"services": list(services), "load_roles": list(roles), "admins": admins}
+    return {"services": services, "load_roles": roles, "admins": admins}
 
 
 def complete(c: Config, required: Settings) -> None:

@@ -117,7 +117,7 @@ async def is_idle(*, inactive: timedelta, inactive_limit: int, server: Model) ->
     global watched
     if watched is None:
         watched = read_seen()
-    limit = timedelta(seconds=json.loads(settings_files.SPAWNER.read_text())["idle_timeout"])
+    limit = timedelta(seconds=settings_files.read_json(settings_files.SPAWNER, "idle_timeout")["idle_timeout"])
     if not limit:
         return False
     now: datetime = utcnow()
