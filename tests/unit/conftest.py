@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -14,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -22,11 +23,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from fake_engine import Engine
 
+if TYPE_CHECKING:  # JupyterHub is imported by tests of the hub's own code alone: it takes two seconds
+    from hub_settings import Files
+    from real_hub import Hub, MakeHub
+    from users_runs import Converge, Homes
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyterhub_home"
 
-for folder in ("collections", "roles/jupyterhub_home/files/images/hub", "scripts"):
-    sys.path.insert(0, str(ROOT / folder))
+for imported in ("collections", "roles/jupyterhub_home/files/images/hub", "scripts"):
+    sys.path.insert(0, str(ROOT / imported))
 
 RunModule = Callable[..., dict[str, Any]]
 Program = Callable[[str, str], Path]
@@ -198,3 +204,85 @@ def imagined(monkeypatch: pytest.MonkeyPatch) -> None:
 def engine(program: Program) -> Engine:
     """An engine with nothing in it."""
     return Engine(program("docker", f'exec {sys.executable} -I -S "$here/docker.py" "$@"'))
+
+
+# --- The hub's own code ---------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """The settings files of a hub that could start, where its code reads them."""
+    from hub_settings import settings_in
+
+    return settings_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def make_hub(loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeHub]:
+    """make_hub(database address, Class={trait: value}): a hub."""
+    from real_hub import hubs
+
+    with hubs(loop, tmp_path, monkeypatch) as make:
+        yield make
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub) -> Hub:
+    return make_hub()
+
+
+# --- Runs of the module users ---------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the files go."""
+    from users_runs import folder_in
+
+    return folder_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def token_file(folder: Path) -> Path:
+    """The token of a hub that was started once."""
+    from users_runs import TOKEN
+
+    path = folder.parent / "users-token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+@pytest.fixture
+def homes(engine: Engine) -> Homes:
+    """An engine with the users' volumes."""
+    from users_runs import Homes
+
+    return Homes(engine)
+
+
+@pytest.fixture
+def converge(folder: Path, token_file: Path, run_module: RunModule, serve: Serve, homes: Homes) -> Converge:
+    """converge({user}, ..., check=False, option=value): one run, with a hub that has nothing to change."""
+    from users_contract import NOTHING
+    from users_runs import converge_with
+
+    return converge_with(folder, token_file, run_module, serve((200, NOTHING)).url)
+
+
+# --- scripts/hub.py -------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone without a vault."""
+    from clones import clone_in
+
+    return clone_in(tmp_path, monkeypatch)

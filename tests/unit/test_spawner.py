@@ -1,0 +1,356 @@
+"""spawner: what is asked of Docker for a user's server, and what a running one was started with."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import settings_files
+from docker.errors import NotFound
+from hub_settings import SPAWNER, Files, mount
+from mounts import HOME, WORK
+from spawner import CA_BUNDLE, FRESH_SETTINGS, PUT_ASIDE, SERVER_SETTINGS, WITHOUT_PACKAGES, HomeSpawner
+from traitlets.config import Config
+
+
+class Engine:
+    """Stands in for Docker's API client and remembers what it was asked to create."""
+
+    base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
+    image_user = "1000:100"
+
+    def __init__(self) -> None:
+        self.created: dict[str, Any] = {}
+        self.home_owner = 1000
+        self.in_home: list[dict[str, Any]] = []  # containers beside the server's
+        self.status = 0  # what these end with
+
+    def create_host_config(self, **options: Any) -> dict[str, Any]:
+        return options
+
+    def create_container(self, **options: Any) -> dict[str, str]:
+        if options["name"].endswith("-home"):
+            self.in_home.append(options)
+        else:
+            self.created = options
+        return {"Id": "0123456789abcdef"}
+
+    def inspect_container(self, container: str) -> dict[str, Any]:
+        return {"Config": {"User": self.created.get("user", self.image_user)}}
+
+    @contextlib.contextmanager
+    def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
+        """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
+        assert url.endswith("/v1.41/containers/0123456789abcdef/archive") and params == {"path": HOME}
+        head = tarfile.TarInfo("jovyan")
+        head.uid = self.home_owner
+        yield SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: iter([head.tobuf()]))
+
+    def remove_container(self, name: str, force: bool = False) -> None:
+        if force:  # nothing is left of an earlier start
+            raise NotFound(name)
+
+    def start(self, name: str) -> None:
+        assert self.in_home[-1]["name"] == name
+
+    def wait(self, name: str) -> dict[str, int]:
+        return {"StatusCode": self.status}
+
+    def logs(self, name: str) -> bytes:
+        return b"mv: what it says\n"
+
+    def inspect_image(self, image: str) -> dict[str, Any]:
+        return {"Config": {"Cmd": ["jupyterhub-singleuser"]}}
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    engine = Engine()
+    monkeypatch.setattr(HomeSpawner, "_client", engine)
+    yield engine
+
+
+def spawn(
+    engine: Engine,
+    config: dict[str, Any] | None = None,
+    name: str = "alice.b",
+    chosen: tuple[str, ...] = (),
+    **traits: Any,
+) -> Any:
+    """The spawner after the steps of a spawn that shape the container."""
+    user = SimpleNamespace(name=name, groups=[], url=f"/user/{name}/")
+    ours = {"HomeSpawner": {"project": "home"}, "DockerSpawner": {"prefix": "home-user", "network_name": "home"}}
+    merged = Config(ours)
+    merged.merge(Config(config or {}))
+    spawner = HomeSpawner(config=merged, user=user)
+    spawner.get_args = list
+    spawner.user_options = {"image": "chosen:1", **dict.fromkeys(chosen, "on")}
+    spawner.orm_spawner = SimpleNamespace(name="", server=None, user_options=spawner.user_options)
+    asyncio.run(spawner.apply_group_overrides())
+    for trait, value in traits.items():
+        setattr(spawner, trait, value)
+    asyncio.run(spawner.create_object())
+    return spawner
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that needs no hub."""
+    monkeypatch.setattr("dockerspawner.DockerSpawner.get_env", lambda self: {"A": "1"})
+
+
+def test_container(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    host = engine.created["host_config"]
+    assert engine.created["image"] == "user:1"
+    assert engine.created["name"] == "home-user-alice-2eb"
+    assert engine.created["labels"] == {"jupyterhub-home.project": "home", "jupyterhub-home.user": "alice.b"}
+    assert "user" not in engine.created
+    assert host["mem_limit"] == host["memswap_limit"] == 2**30
+    assert (host["pids_limit"], host["cpu_quota"], host["auto_remove"]) == (100, 150_000, False)
+    assert (host["cap_drop"], host["security_opt"]) == (["ALL"], ["no-new-privileges"])
+    assert [(m["Type"], m["Source"], m["Target"]) for m in host["mounts"]] == [
+        ("volume", "home-user-alice-2eb-home", HOME),
+        ("volume", "home-user-alice-2eb", WORK),
+    ]
+    for volume in host["mounts"]:
+        assert volume["VolumeOptions"]["Labels"] == engine.created["labels"]
+    assert engine.in_home == []
+    assert spawner.user_options == {}
+
+
+def test_every_spawn_reads_the_file_and_nothing_sticks(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    empty = {"memory_limit": None, "cpu_limit": None, "pids_limit": None, "image": "user:2"}
+    files.write("spawner.json", SPAWNER | empty)
+    asyncio.run(spawner.apply_group_overrides())
+    asyncio.run(spawner.create_object())
+    host = engine.created["host_config"]
+    assert engine.created["image"] == "user:2"
+    assert not {"mem_limit", "memswap_limit", "pids_limit", "cpu_quota"} & set(host)
+
+
+@pytest.mark.parametrize("level", ["Spawner", "DockerSpawner", "HomeSpawner"])
+def test_owner_wins_at_every_level(files: Files, engine: Engine, level: str) -> None:
+    options = {"shm_size": "1g", "pids_limit": 7}
+    spawner = spawn(engine, {level: {"mem_limit": "2G", "default_url": "/tree", "extra_host_config": options}})
+    host = engine.created["host_config"]
+    assert spawner.default_url == "/tree"
+    assert host["mem_limit"] == host["memswap_limit"] == 2**31
+    assert (host["shm_size"], host["pids_limit"], host["cap_drop"]) == ("1g", 7, ["ALL"])
+
+
+def test_owner_hook_may_be_a_function_and_comes_later(files: Files, engine: Engine) -> None:
+    async def host_config(spawner: Any) -> dict[str, Any]:
+        return {"shm_size": spawner.image}
+
+    spawn(engine, extra_host_config=host_config, mem_limit="3G", extra_create_kwargs={"labels": {"x": "y"}})
+    host = engine.created["host_config"]
+    assert (host["shm_size"], host["memswap_limit"]) == ("user:1", 3 * 2**30)
+    assert engine.created["labels"]["x"] == "y"
+    assert len(engine.created["labels"]) == 3
+
+
+def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
+    folder = mount(WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
+    files.write("spawner.json", SPAWNER | {"mounts": [folder]})
+    spawn(engine)
+    mounts = engine.created["host_config"]["mounts"]
+    assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [
+        ("bind", "/home/{username}", WORK),
+        ("volume", "home-user-alice-2eb-home", HOME),
+    ]
+    assert engine.created["user"] == "1001:1001"
+    assert engine.created["environment"]["HOME"] == HOME
+    spawn(engine, name="bob")
+    assert engine.created["host_config"]["mounts"][0]["Type"] == "volume"
+    assert "user" not in engine.created
+
+
+@pytest.mark.parametrize(
+    ("before", "folder", "image_user", "chown"),
+    [
+        (1000, None, "1000:100", None),
+        (1001, None, "1000:100", "1000"),  # the mount of the work folder is gone
+        (1001, None, "1000", "1000"),
+        (1000, 1001, "1000:100", "1001"),
+        (1001, 1001, "1000:100", None),
+        (1001, None, "jovyan", None),  # only the image knows who that is
+        (1001, None, "", None),
+        (1001, None, "0:0", None),
+    ],
+)
+def test_the_home_belongs_to_whom_the_server_runs_as(
+    files: Files, engine: Engine, before: int, folder: int | None, image_user: str, chown: str | None
+) -> None:
+    if folder:
+        files.write("spawner.json", SPAWNER | {"mounts": [mount(WORK, uid=folder, gid=7)]})
+    engine.home_owner, engine.image_user = before, image_user
+    spawn(engine)
+    if chown is None:
+        assert engine.in_home == []
+        return
+    (beside,) = engine.in_home
+    assert beside["entrypoint"] == ["/bin/sh", "-c", f'chown -hR {chown} "$0"', HOME]
+    # Root must not run what a user has put there, whatever the image says of its path and libraries.
+    assert beside["environment"]["PATH"] == "/usr/sbin:/usr/bin:/sbin:/bin"
+    assert {beside["environment"][name] for name in ("LD_PRELOAD", "LD_LIBRARY_PATH")} == {""}
+    assert (beside["name"], beside["image"], beside["user"]) == ("home-user-alice-2eb-home", "user:1", "0")
+    assert beside["labels"] == engine.created["labels"]
+    host = beside["host_config"]
+    assert [m["Source"] for m in host["mounts"]] == ["home-user-alice-2eb-home"]
+    assert (host["network_mode"], host["cap_drop"]) == ("none", ["ALL"])
+    assert host["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
+
+
+@pytest.mark.parametrize("trait", ["volumes", "read_only_volumes"])
+@pytest.mark.parametrize(("target", "ours"), [(HOME, WORK), (WORK + "/", HOME)])
+def test_the_owners_volume_takes_the_place_of_ours(
+    files: Files, engine: Engine, trait: str, target: str, ours: str
+) -> None:
+    engine.home_owner = 7
+    spawn(engine, {"DockerSpawner": {trait: {"nfs-{username}": target}}})
+    assert [m["Target"] for m in engine.created["host_config"]["mounts"]] == [ours]
+    assert len(engine.in_home) == (ours == HOME)
+
+
+def test_a_start_without_own_packages(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine, chosen=(WITHOUT_PACKAGES,))
+    assert spawner.options_from_form({"without_packages": ["on"], "x": ["1"]}) == {WITHOUT_PACKAGES: True}
+    assert engine.created["environment"]["PYTHONNOUSERSITE"] == "1"
+    assert engine.in_home == []
+    assert spawner.user_options == spawner.orm_spawner.user_options == {}, "the next start would have it too"
+    asyncio.run(spawner.apply_group_overrides())
+    asyncio.run(spawner.create_object())
+    assert "PYTHONNOUSERSITE" not in engine.created["environment"]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_start_with_fresh_settings(
+    files: Files, engine: Engine, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    engine.status = status
+    spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(FRESH_SETTINGS,))
+    (beside,) = engine.in_home
+    assert beside["entrypoint"] == ["/bin/sh", "-c", PUT_ASIDE, HOME]
+    assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
+    assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
+    assert spawner.user_options == spawner.orm_spawner.user_options == {"image": "chosen:1"}
+
+
+def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:
+    """And once more, when some are there again."""
+    for name in (".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".local/lib/package", ".ssh/config", "thesis"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".bashrc").symlink_to("/nowhere")
+    tmp_path.chmod(0o300)
+    subprocess.run(["/bin/sh", "-c", PUT_ASIDE, str(tmp_path)], check=True)
+    kept = next(tmp_path.glob("old-settings-*"))
+    moved = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
+    assert moved == {".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".bashrc"}
+    for name in (".local/lib/package", ".ssh/config", "thesis"):
+        assert (tmp_path / name).read_text() == name
+    assert not (tmp_path / ".jupyter").exists()
+
+
+def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None:
+    files.write("spawner.json", SPAWNER | {"ca_bundle": "/etc/ssl/lab.pem"})
+    spawn(engine)
+    bundle = engine.created["host_config"]["mounts"][0]
+    assert (bundle["Source"], bundle["Target"], bundle["ReadOnly"]) == ("/etc/ssl/lab.pem", CA_BUNDLE, True)
+    assert engine.created["environment"]["PIP_CERT"] == CA_BUNDLE
+    files.write("spawner.json", SPAWNER)
+    spawn(engine)
+    assert [m["Type"] for m in engine.created["host_config"]["mounts"]] == ["volume", "volume"]
+
+
+@pytest.mark.parametrize(("answers", "ended", "asked"), [([False, False, True], None, 3), ([False] * 99, 1, 20)])
+def test_start_waits_until_it_listens_or_has_ended(
+    files: Files, engine: Engine, monkeypatch: pytest.MonkeyPatch, answers: list[bool], ended: int | None, asked: int
+) -> None:
+    spawner = spawn(engine)
+    seen: list[tuple[str, int]] = []
+
+    async def started(self: Any) -> tuple[str, int]:
+        return "alice-server", 8888
+
+    async def listens(host: str, port: int) -> bool:
+        seen.append((host, port))
+        return answers[len(seen) - 1]
+
+    async def poll() -> int | None:
+        return ended
+
+    async def sleep(seconds: float) -> None:
+        assert seconds < 0.1
+
+    monkeypatch.setattr("dockerspawner.DockerSpawner.start", started)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(spawner, "listens", listens)
+    monkeypatch.setattr(spawner, "poll", poll)
+    assert asyncio.run(spawner.start()) == ("alice-server", 8888)
+    assert seen == [("alice-server", 8888)] * asked
+
+
+def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: Engine) -> None:
+    """Across a restart of the hub, too; another user's mount and the limit of idle servers are not its business."""
+    spawner = spawn(engine, name="alice")
+    assert spawner.outdated_settings(SPAWNER) == []
+    others = [mount("/data", users=["bob"], source="/b")]
+    assert spawner.outdated_settings(SPAWNER | {"mounts": others, "idle_timeout": 5}) == []
+    own = [mount("/data", users=["alice"], source="/a")]
+    changed = {"mounts": own, "image": "user:2", "memory_limit": None, "default_url": "/tree", "ca_bundle": "/x.pem"}
+    wanted = ["image", "default_url", "memory_limit", "mounts", "ca_bundle"]
+    assert spawner.outdated_settings(SPAWNER | changed) == wanted
+    spawner.object_id = "0123456789abcdef"
+    state = json.loads(json.dumps(spawner.get_state()))
+    files.write("spawner.json", SPAWNER | changed)
+    later = spawn(engine, name="alice")
+    assert later.outdated_settings(SPAWNER | changed) == []
+    later.load_state(state)
+    assert later.outdated_settings(SPAWNER | changed) == wanted
+
+
+def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> None:
+    """Until its next start, and the culler is told which that is."""
+    spawner = spawn(engine, name="alice")
+    spawner.orm_spawner = None  # it would be asked for another server
+    spawner.server = SimpleNamespace(base_url="/user/alice/")
+    assert spawner.outdated_settings(SPAWNER) == []
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == ["base_url"]
+    assert spawner.get_state()["base_url"] == "/user/alice/"
+    spawner.server.base_url = "/below/user/alice/"
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == []
+    assert spawner.outdated_settings(SPAWNER) == ["base_url"]
+
+
+def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine)
+    spawner.object_id = ""
+    assert "started_with" not in spawner.get_state()
+    spawner.load_state({})
+    assert spawner.outdated_settings(SPAWNER) == []
+    # Nor has one that an older version of the hub started.
+    spawner.load_state({"object_id": "0123456789ab"})
+    assert spawner.outdated_settings(SPAWNER | {"image": "user:2"}) == []
+
+
+@pytest.mark.parametrize("missing", SERVER_SETTINGS)
+def test_a_spawn_needs_every_setting(files: Files, engine: Engine, missing: str) -> None:
+    files.write("spawner.json", {key: value for key, value in SPAWNER.items() if key != missing})
+    with pytest.raises(settings_files.SettingsError, match=f"lacks {missing}"):
+        spawn(engine)
+
+
+def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
+    spawner = spawn(engine, name="a_b_c_d_e_f_g_h_i_j_k_l_m_n_o_p_")
+    spawner.object_id = "0123456789abcdef"
+    assert spawner.internal_hostname == "0123456789ab"
+    assert spawn(engine).internal_hostname == "home-user-alice-2eb"
