@@ -8,8 +8,8 @@ import pytest
 from client import LoginRefused
 from machine import containers
 from notes import foretold
+from rows import USERS
 from story import Change, Story, changed_tasks
-from table import USERS
 from testinfra.host import Host
 
 ROLE = "jupyterhub_home : "

@@ -7,8 +7,8 @@ from typing import Any
 from client import HubClient, wait_until
 from conftest import Run
 from machine import containers
+from rows import USERS
 from story import Story, changed_tasks
-from table import USERS
 from testinfra.host import Host
 
 FILES = "jupyterhub_home : files | Write the compose project, the hub's settings and secrets"

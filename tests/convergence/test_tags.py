@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from conftest import Run, recap
 from machine import containers
-from table import USERS, announcement, user
+from rows import USERS, user
+from rows_config import announcement
 from world import PROJECT, World
 
 TAGS = ["docker", "users", "images", "hub", "verify"]

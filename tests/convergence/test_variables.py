@@ -15,7 +15,9 @@ import pytest
 from client import wait_until
 from conftest import Run, recap
 from machine import ROOT, containers
-from table import ROWS, STEPS, TRUST, USERS, Row, compose, user
+from rows import STEPS, USERS, Row, compose, user
+from rows_images import TRUST
+from table import ROWS
 from testinfra.host import Host
 from world import PROJECT, World, answers
 
