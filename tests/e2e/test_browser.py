@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client import wait_until
+from client import HubClient, wait_until
 from conftest import DECLARED, PASSWORDS, ClientFactory
 from machine import ROOT, containers, playbook
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -159,64 +159,77 @@ def admin(browser: Browser, url: str, login: ClientFactory, host: Host) -> Itera
     assert playbook(host, {}).returncode == 0
 
 
-def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, host: Host) -> None:
-    page, mia = admin.page, login("mia")
-
+def add_users(admin: AdminPage, mia: HubClient) -> None:
+    """Two at once, both of them admins."""
     admin.press("Add Users")
-    page.get_by_test_id("user-textarea").fill("guest\nvisitor")
-    page.locator("#admin-check").check()
-    admin.press("Add Users", page.locator(".card"))
+    admin.page.get_by_test_id("user-textarea").fill("guest\nvisitor")
+    admin.page.locator("#admin-check").check()
+    admin.press("Add Users", admin.page.locator(".card"))
     expect(admin.row("guest")).to_be_visible(timeout=SLOW)
     admin.shows("guest", "visitor")
     assert mia.model("guest")["admin"] is True
 
-    # The tick at Admin, which comes with the same name, of a user whose server runs.
+
+def make_admin(admin: AdminPage, mia: HubClient) -> None:
+    """The tick at Admin, which comes with the same name, of a user whose server runs."""
     admin.press("Start Server", admin.row("bob"))
     admin.runs("bob", True)
     admin.open()
     admin.press("Edit User", admin.row("bob"))
-    page.locator("#admin-check").check()
+    admin.page.locator("#admin-check").check()
     admin.press("Apply")
     expect(admin.row("bob")).to_be_visible(timeout=SLOW)
     admin.shows("bob", "guest")
     assert mia.model("bob")["name"] == "bob" and mia.server("bob")
 
+
+def try_to_rename(admin: AdminPage) -> None:
+    """It is refused."""
     admin.press("Edit User", admin.row("bob"))
-    page.get_by_test_id("edit-username-input").fill("bobby")
+    admin.page.get_by_test_id("edit-username-input").fill("bobby")
     admin.press("Apply")
-    expect(page.get_by_text("Failed to edit user.")).to_be_visible(timeout=SLOW)
+    expect(admin.page.get_by_text("Failed to edit user.")).to_be_visible(timeout=SLOW)
     admin.shows("bob")
 
+
+def delete_users(admin: AdminPage) -> None:
+    """One who was added here, and one who is declared."""
     admin.press("Edit User", admin.row("visitor"))
     admin.press("Delete user")
     expect(admin.row("visitor")).to_have_count(0, timeout=SLOW)
     admin.shows("guest")
-    admin.press("Edit User", admin.row("zoe"))  # who is declared
+    admin.press("Edit User", admin.row("zoe"))
     admin.press("Delete user")
     expect(admin.row("zoe")).to_have_count(0, timeout=SLOW)
     admin.shows("guest")
 
+
+def change_groups(admin: AdminPage, mia: HubClient) -> None:
+    """A new one with a member; one that is declared is deleted."""
     admin.press("Manage Groups")
     admin.press("New Group")
-    page.get_by_test_id("group-input").fill("club")
+    admin.page.get_by_test_id("group-input").fill("club")
     admin.press("Create")
-    page.get_by_role("link", name="club").click()
-    page.get_by_test_id("username-input").fill("bob")
-    page.get_by_test_id("validate-user").click()
-    expect(page.get_by_test_id("username-input")).to_have_value("", timeout=SLOW)
+    admin.page.get_by_role("link", name="club").click()
+    admin.page.get_by_test_id("username-input").fill("bob")
+    admin.page.get_by_test_id("validate-user").click()
+    expect(admin.page.get_by_test_id("username-input")).to_have_value("", timeout=SLOW)
     admin.press("Apply")
     wait_until(lambda: "club" in mia.model("bob")["groups"], "bob in the club")
     admin.shows("bob")
     admin.press("Manage Groups")
-    page.get_by_role("link", name="family").click()  # which is declared
+    admin.page.get_by_role("link", name="family").click()
     admin.press("Delete Group")
     wait_until(lambda: {g["name"] for g in mia.hub("GET", "/groups").json()} == {"children", "club"}, "group gone")
     admin.shows("bob")
 
+
+def stop_and_start(admin: AdminPage) -> None:
+    """One's server, and all of those that are shown."""
     admin.press("Stop Server", admin.row("bob"))
     admin.runs("bob", False)
     admin.open()
-    page.get_by_label("user-search").fill("u")  # all of those that are shown
+    admin.page.get_by_label("user-search").fill("u")  # all of those that are shown
     expect(admin.row("bob")).to_have_count(0, timeout=SLOW)
     admin.press("Start All")
     for name in ("guest", "lou"):
@@ -227,11 +240,14 @@ def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, 
         admin.runs(name, False)
     admin.shows("guest")
 
+
+def enter_and_shut_down(admin: AdminPage, mia: HubClient, login: ClientFactory, host: Host) -> dict[str, str]:
+    """Somebody's server, which outlives the hub; gives the containers other than the hub's."""
     admin.press("Spawn Page", admin.row("bob"))
     admin.runs("bob", True)
     admin.open()
     admin.press("Access Server", admin.row("bob"))
-    expect(page).to_have_url(re.compile("user.bob"), timeout=SLOW)
+    expect(admin.page).to_have_url(re.compile("user.bob"), timeout=SLOW)
     before = containers(host)
     admin.open()
     admin.press("Shutdown Hub")
@@ -241,6 +257,18 @@ def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, 
     after = containers(host)
     assert after.pop("hub") != before.pop("hub") and after == before, "another container was touched"
     assert mia.server("bob") and login("bob").enter().ok
+    return after
+
+
+def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, host: Host) -> None:
+    mia = login("mia")
+    add_users(admin, mia)
+    make_admin(admin, mia)
+    try_to_rename(admin)
+    delete_users(admin)
+    change_groups(admin, mia)
+    stop_and_start(admin)
+    others = enter_and_shut_down(admin, mia, login, host)
 
     # All of it is declared, or undone; what is neither stays: bob's server.
     said = playbook(host, {}).stdout
@@ -250,7 +278,7 @@ def test_every_button_of_the_admin_page(admin: AdminPage, login: ClientFactory, 
     assert {name: (user["admin"], set(user["groups"])) for name, user in users.items()} == {
         user["name"]: (user.get("admin", False), set(user.get("groups", []))) for user in DECLARED
     }
-    assert containers(host) == containers(host) | after
+    assert containers(host) == containers(host) | others
     again = playbook(host, {}).stdout
     assert "changed=0" in again, again[-3000:]
     login("zoe")
