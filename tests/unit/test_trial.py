@@ -13,13 +13,9 @@ import trial
 import trial_servers
 from ansible_collections.jupyterhub.home.plugins.modules import trial as module
 from conftest import Program, RunModule
+from hub_settings import HUB, SPAWNER
 from mounts import HOME, WORK
 
-HUB: dict[str, Any] = {"project": "home", "base_url": "/", "admin_access": True, "config": {}}
-SPAWNER: dict[str, Any] = {
-    "image": "user:1", "default_url": "/lab", "memory_limit": "1G", "cpu_limit": None, "pids_limit": None, "mounts": [],
-    "ca_bundle": None,
-}  # fmt: skip
 SECRET = "hunter2-and-more"
 
 Try = Callable[..., list[str]]
