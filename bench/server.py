@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
-PATIENCE = 60.0
+TIMEOUT = 60.0
 # Idle: less processor time than this in a second. A start takes all that it gets.
 IDLE = 0.02
 
@@ -61,7 +61,7 @@ def memory(container: str) -> int:
 
 def settle(container: str) -> float:
     """Wait until a container is idle; its processor seconds then."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     before = processor_seconds(container)
     while time.monotonic() < end:
         time.sleep(1)
@@ -69,7 +69,7 @@ def settle(container: str) -> float:
         if now - before < IDLE:
             return now
         before = now
-    raise SystemExit(f"{container} is still busy after {PATIENCE:.0f} s")
+    raise SystemExit(f"{container} is still busy after {TIMEOUT:.0f} s")
 
 
 def answers(address: str) -> bool:
@@ -90,8 +90,8 @@ def start(image: str, name: str) -> float:
     docker("run", "--detach", "--name", name, image, "jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser")
     address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)
     while not answers(address):
-        if time.monotonic() - begin > PATIENCE:
-            raise SystemExit(f"{image} does not answer after {PATIENCE:.0f} s:\n{docker('logs', name)}")
+        if time.monotonic() - begin > TIMEOUT:
+            raise SystemExit(f"{image} does not answer after {TIMEOUT:.0f} s:\n{docker('logs', name)}")
         time.sleep(0.01)
     return time.monotonic() - begin
 

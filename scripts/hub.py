@@ -71,7 +71,7 @@ def own_as_invoker(path: Path) -> None:
 
 
 def make_vault() -> str | None:
-    """Make the vault if there is none; gives 'name, password' of its first user, None if one was there."""
+    """Make the vault if there is none; returns 'name, password' of its first user, None if one was there."""
     if VAULT.exists():
         return None
     if not VAULT_PASSWORD.exists():
@@ -173,7 +173,7 @@ def play(book: str, arguments: list[str], password: str | None, **options: Any) 
 
 
 def converge(arguments: list[str]) -> int:
-    """Make the vault if needed and run the main job; gives its exit status."""
+    """Make the vault if needed and run the main job; returns its exit status."""
     password = sudo_password()
     set_up(password)
     password_was_there = VAULT_PASSWORD.exists()
@@ -204,7 +204,7 @@ def converge(arguments: list[str]) -> int:
 
 
 def uninstall(arguments: list[str]) -> int:
-    """Remove the hub; gives Ansible's exit status."""
+    """Remove the hub; returns Ansible's exit status."""
     password = sudo_password()
     set_up(password)
     return play("playbooks/uninstall.yml", arguments, password).returncode

@@ -27,16 +27,16 @@ def replace_file(path: Path, content: str, *, mode: int, owner: int, group: int)
 
 
 def present_text(path: Path, *, mode: int, owner: int, group: int) -> tuple[str | None, bool]:
-    """A file's text, and whether its owner and mode are as wished; (None, False) without a regular file."""
+    """A file's text, and whether its owner and mode are these; (None, False) without a regular file."""
     if path.is_symlink() or not path.is_file():
         return None, False
     stat = path.stat()
-    as_wished = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (owner, group, mode)
-    return path.read_text(encoding="utf-8", errors="replace"), as_wished
+    in_place = (stat.st_uid, stat.st_gid, stat.st_mode & 0o7777) == (owner, group, mode)
+    return path.read_text(encoding="utf-8", errors="replace"), in_place
 
 
 def make_folder(path: Path, *, pretend: bool) -> bool:
-    """Make a folder of our own that everybody may enter (mode 0755); gives whether it was not so.
+    """Make a folder of our own that everybody may enter (mode 0755); returns whether it was not so.
 
     A file that stands in its place is removed. pretend: change nothing.
     """

@@ -43,7 +43,7 @@ def clear_scratch() -> None:
 
 
 def bootstrap_and_import(suite: str, packages: list[str], dpkg: str) -> str:
-    """Make a minimal Debian file system and hand it to Docker; gives the untagged image's identity."""
+    """Make a minimal Debian file system and hand it to Docker; returns the untagged image's identity."""
     sources, options, log = SCRATCH / "mirrors.list", SCRATCH / "dpkg.cfg", SCRATCH / "log"
     sources.write_text("\n".join(mirrors(suite)) + "\n", encoding="utf-8")
     options.write_text(dpkg, encoding="utf-8")

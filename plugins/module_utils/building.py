@@ -43,7 +43,7 @@ def run_docker(what: str, *arguments: str) -> str:
 
 
 def wait_for_others() -> TextIO:
-    """Wait for what a killed run goes on building here; gives the lock, which the end of this process opens."""
+    """Wait for what a killed run goes on building here; returns the lock, which the end of this process opens."""
     lock = LOCK.open("w", encoding="utf-8")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 # --- Files and folders below the project's directory -----------------------
 COMPOSE_FILE = "compose.yml"
-RECORD = "written.json"  # marks of all that the role wrote
+RECORD = "written.json"  # fingerprints of all that the role wrote
 HUB_SETTINGS, EXTRA_CONFIG, SPAWNER_SETTINGS = "hub/hub.json", "hub/extra.py", "hub/spawner.json"
 USERS_TOKEN, PROXY_TOKEN = "hub/users-token", "secrets/proxy-token"
-EDITION = "hub/edition"  # changes when the hub must be made anew for a reason that no setting tells
+GENERATION = "hub/generation"  # changes when the hub must be made anew for a reason that no setting tells
 TRIED = "hub/tried"  # a digest of the settings that a trial has found to work
 USERS = "users"
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
@@ -58,7 +58,7 @@ class Service(NamedTuple):
 
 
 # Above every ordinary and system user, so that no user of the machine owns the hub's files.
-HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, EDITION))
+HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION))
 PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,))
 SERVICES = (HUB, PROXY)
 BASE_IMAGE, USER_IMAGE = "base", "user"

@@ -22,7 +22,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
@@ -35,7 +35,7 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
     second, and is asked once about a file.
     """
     file, kept = record.root / contract.COMPOSE_FILE, Path(HASHES.format(project))
-    left = record.before[file.name][0] if edited else mark_of(file)
+    left = record.before[file.name][0] if edited else fingerprint_of(file)
     about = f"{version} {left.split()[0]}"
     try:
         known = json.loads(kept.read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def project_state(
     return {
         "settled": not found and not edited and not before_first_run,
         "found": found,
-        "mend": not all(map(is_for_compose, found)),
+        "repair": not all(map(is_for_compose, found)),
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
@@ -88,7 +88,7 @@ def project_state(
 
 
 def is_for_compose(finding: Finding) -> bool:
-    """Whether Compose itself repairs this; the rest is for M(jupyterhub.home.mend)."""
+    """Whether Compose itself repairs this; the rest is for M(jupyterhub.home.repair)."""
     if finding.what is What.CONTAINER:
         return finding.current != "paused"
     return finding.what in (What.VOLUME, What.CONTAINER_SETTINGS, What.CONTAINER_IMAGE)

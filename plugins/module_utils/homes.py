@@ -46,7 +46,7 @@ class Homes:
                 docker("rm", *ended)
 
     def move(self, renamed: dict[str, str]) -> list[str]:
-        """Carry the files of old names over to new ones, {new: old}; gives what was done, in words.
+        """Carry the files of old names over to new ones, {new: old}; returns what was done, in words.
 
         The files are not copied: their folder gets the other volume's name. A work folder of the new name that has
         files already is left alone, and so is everything of the old one: EngineError. A home of the new name, which has
@@ -87,7 +87,7 @@ class Homes:
         docker("volume", "rm", source)
 
     def delete(self, users: list[str]) -> list[str]:
-        """Delete the volumes of these users; gives what was done, in words."""
+        """Delete the volumes of these users; returns what was done, in words."""
         done = []
         for user in users:
             if volumes := self.of(user):

@@ -72,8 +72,8 @@ def condition(container: str) -> tuple[str, int]:
         return "not there", 0
 
 
-def patiently(ask: Callable[[], Answer], container: str, seconds: float) -> Answer:
-    """What `ask` gives, asked again while it raises NoAnswerError, for so many seconds at most.
+def wait_for(ask: Callable[[], Answer], container: str, seconds: float) -> Answer:
+    """What `ask` returns, asked again while it raises NoAnswerError, for so many seconds at most.
 
     Raises HubError with the last lines of the hub's log, at once when its container keeps crashing or does not run, or
     with the hub's own message. Of a database that cannot be used, both say what that means.

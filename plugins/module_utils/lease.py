@@ -36,7 +36,7 @@ def _holder(stream: TextIO) -> dict[str, Any]:
 
 
 def take(run: dict[str, Any], ended: str = "") -> dict[str, Any]:
-    """Take the lease; gives an empty dictionary, or the run that has it, with its `age` in seconds and the
+    """Take the lease; returns an empty dictionary, or the run that has it, with its `age` in seconds and the
     `path` of the lease.
 
     run: what the next run shall learn about this one, its `id` at least; ended: the id of a run whose lease may be

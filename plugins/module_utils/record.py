@@ -20,18 +20,18 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.findings import (
 ABSENT = "absent"
 
 
-def mark(content: str, mode: int, owner: int, group: int) -> str:
+def fingerprint(content: str, mode: int, owner: int, group: int) -> str:
     """A file's content, owner and mode in a few letters; of the content only a digest."""
     return f"{hashlib.sha256(content.encode()).hexdigest()[:16]} {owner}:{group} {mode:04o}"
 
 
-def mark_of(path: Path) -> str:
-    """The mark of what is there now."""
+def fingerprint_of(path: Path) -> str:
+    """The fingerprint of what is there now."""
     text, _ = present_text(path, mode=0, owner=0, group=0)
     if text is None:
         return "other" if path.is_symlink() or path.exists() else ABSENT
     stat = path.stat()
-    return mark(text, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+    return fingerprint(text, stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
 
 
 def needed_folders(root: Path, paths: list[str]) -> list[Path]:
@@ -51,41 +51,41 @@ def strays(root: Path, exact: list[str], named: set[Path]) -> list[Path]:
 
 
 class Record:
-    """Marks of the files below a folder as the role wrote them, in a file there; empty before the first run.
+    """Fingerprints of the files below a folder as the role wrote them, in a file there; empty before the first run.
 
-    While files are written, each has two: what it was and what it becomes. A killed run leaves either. The wish is a
-    digest of all that was asked for when they were written.
+    While files are written, each has two: what it was and what it becomes. A killed run leaves either. The digest is
+    of all that was asked for when they were written.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.marks: dict[str, list[str]] = {}
-        self.wish = ""
+        self.fingerprints: dict[str, list[str]] = {}
+        self.digest = ""
         try:
             kept = json.loads((root / contract.RECORD).read_text(encoding="utf-8"))
-            self.marks = {str(path): [str(one) for one in marks] for path, marks in kept["files"].items()}
-            self.wish = str(kept["wish"])
+            self.fingerprints = {str(path): [str(one) for one in both] for path, both in kept["files"].items()}
+            self.digest = str(kept.get("digest", ""))
         except (OSError, ValueError, AttributeError, KeyError, TypeError):
             pass  # nobody can tell any more who changed what, and every file is looked at all the same
-        self.before = {path: list(marks) for path, marks in self.marks.items()}
+        self.before = {path: list(both) for path, both in self.fingerprints.items()}
 
     def entries(self) -> set[str]:
         """The names in the root of all that was written: files there, and folders with files in them."""
         return {path.partition("/")[0] for path in self.before}
 
     def intact(self, exact: list[str]) -> str:
-        """The wish, if every file and folder is as it was left then and the exact folders hold no other; else ''."""
+        """The digest, if every file and folder is as it was left then and the exact folders hold no other; else ''."""
         whole = (
-            all(marks == [mark_of(self.root / path)] for path, marks in self.before.items())
+            all(fingerprints == [fingerprint_of(self.root / path)] for path, fingerprints in self.before.items())
             and not any(make_folder(path, pretend=True) for path in needed_folders(self.root, list(self.before)))
             and not strays(self.root, exact, {self.root / path for path in self.before})
         )
-        return self.wish if whole else ""
+        return self.digest if whole else ""
 
     def how_strange(self, path: str) -> str:
         """How a file below the root differs from what the role left there: GONE, EDITED, MODE; '' if it does not."""
         known = self.before.get(path)
-        now = mark_of(self.root / path)
+        now = fingerprint_of(self.root / path)
         if not known or now in known:
             return ""
         if now == ABSENT:
@@ -112,23 +112,26 @@ class Record:
         ]
 
     def begin(self, wanted: dict[str, str]) -> None:
-        """Before files are written that will have these marks."""
+        """Before files are written that will have these fingerprints."""
         for path, new in wanted.items():
-            now = mark_of(self.root / path)
-            self.marks[path] = [new] if now == new else [new, now]
-        self.save(self.wish)
+            now = fingerprint_of(self.root / path)
+            self.fingerprints[path] = [new] if now == new else [new, now]
+        self.save(self.digest)
 
-    def end(self, wanted: dict[str, str], removed: list[str] | None = None, wish: str | None = None) -> None:
-        """After they are written, and others removed, for another wish."""
-        self.marks |= {path: [new] for path, new in wanted.items()}
+    def end(self, wanted: dict[str, str], removed: list[str] | None = None, digest: str | None = None) -> None:
+        """After they are written, and others removed, for another digest."""
+        self.fingerprints |= {path: [new] for path, new in wanted.items()}
         for path in removed or []:
-            self.marks.pop(path, None)
-        self.save(self.wish if wish is None else wish)
+            self.fingerprints.pop(path, None)
+        self.save(self.digest if digest is None else digest)
 
-    def save(self, wish: str) -> None:
+    def save(self, digest: str) -> None:
         """Write what differs from the file; it says nothing of how the machine is set up, and so is no change."""
-        if (self.marks, wish) != (self.before, self.wish):
-            text = json.dumps({"wish": wish, "files": self.marks}, indent=1, sort_keys=True) + "\n"
+        if (self.fingerprints, digest) != (self.before, self.digest):
+            text = json.dumps({"digest": digest, "files": self.fingerprints}, indent=1, sort_keys=True) + "\n"
             stat = self.root.stat()
             replace_file(self.root / contract.RECORD, text, mode=0o600, owner=stat.st_uid, group=stat.st_gid)
-            self.before, self.wish = {path: list(marks) for path, marks in self.marks.items()}, wish
+            self.before, self.digest = (
+                {path: list(both) for path, both in self.fingerprints.items()},
+                digest,
+            )

@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, needed_folders, strays
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, needed_folders, strays
 
 DOCUMENTATION = r"""
 module: files
@@ -70,15 +70,15 @@ found: {description: "What somebody else had changed, in words.", type: list, el
 
 
 def specification(value: Any) -> dict[str, Any]:
-    """A file's wish with every key filled in; a bare string is its content."""
-    wish = {"content": value} if isinstance(value, str) else dict(value)
+    """A file's specification with every key filled in; a bare string is its content."""
+    given = {"content": value} if isinstance(value, str) else dict(value)
     return {
-        "content": wish.get("content"),
-        "generate": int(wish.get("generate", 0)),
-        "renew_with": list(wish.get("renew_with", [])),
-        "mode": int(str(wish.get("mode", "0644")), 8),
-        "owner": int(wish.get("owner", 0)),
-        "group": int(wish.get("group", 0)),
+        "content": given.get("content"),
+        "generate": int(given.get("generate", 0)),
+        "renew_with": list(given.get("renew_with", [])),
+        "mode": int(str(given.get("mode", "0644")), 8),
+        "owner": int(given.get("owner", 0)),
+        "group": int(given.get("group", 0)),
     }
 
 
@@ -154,16 +154,16 @@ class Writer:
         """Write what differs, but with pretend; returns what the module answers of it."""
         names = [str(stray.relative_to(self.root)) for stray in self.strays]
         found = sentences(self.record.found(list(self.files), names, self.spoilt))
-        marks = {path: mark(text, **self.places[path]) for path, text in self.texts.items()}
+        fingerprints = {path: fingerprint(text, **self.places[path]) for path, text in self.texts.items()}
         written = [path for path in self.texts if str(self.root / path) in self.paths]
-        restored = [str(self.root / path) for path in written if self.record.before.get(path) == [marks[path]]]
+        restored = [str(self.root / path) for path in written if self.record.before.get(path) == [fingerprints[path]]]
         if not self.pretend:
-            self.record.begin(marks)
+            self.record.begin(fingerprints)
             for path in written:
                 replace_file(self.root / path, self.texts[path], **self.places[path])
             for stray in self.strays:
                 stray.unlink()
-            self.record.end(marks, names, digest or ("" if self.paths else self.record.wish))
+            self.record.end(fingerprints, names, digest or ("" if self.paths else self.record.digest))
         return {"paths": self.paths, "restored": restored, "found": found, "diff": self.diffs}
 
 

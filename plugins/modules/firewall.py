@@ -41,12 +41,12 @@ CONFIG = Path("/etc/docker/daemon.json")
 PID = Path("/run/docker.pid")
 SYSTEMD = Path("/run/systemd/system")
 LOG = "/var/log/docker.log"
-PATIENCE = 60  # seconds
+TIMEOUT = 60  # seconds
 
 
 def wait_until(fine: Callable[[], bool], what: str) -> None:
-    """Ask until the answer is true; EngineError after PATIENCE."""
-    end = time.monotonic() + PATIENCE
+    """Ask until the answer is true; EngineError after TIMEOUT."""
+    end = time.monotonic() + TIMEOUT
     while not fine():
         if time.monotonic() > end:
             raise EngineError(what)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, patiently, request
+from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, request, wait_for
 
 DOCUMENTATION = r"""
 module: health
@@ -39,7 +39,7 @@ def main() -> None:
         module.exit_json(changed=False)
     url = module.params["url"]
     try:
-        patiently(lambda: request(url), module.params["container"], module.params["timeout"])
+        wait_for(lambda: request(url), module.params["container"], module.params["timeout"])
     except HubError as error:
         module.fail_json(msg=f"{url}: {error}")
     module.exit_json(changed=False)

@@ -110,7 +110,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": "",
+    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "",
 }  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def command_line(wanted: dict[str, Any], network: str) -> list[str]:
 
 def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     """What the trial answers, {problems: ...}."""
-    wish = {
+    request = {
         "files": json.loads(wanted["settings"]), "host": contract.trial_containers(wanted["project"])[0],
         "network": network, "seconds": wanted["timeout"],
     }  # fmt: skip
@@ -110,7 +110,7 @@ def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     remove_trial(wanted["project"])  # of a run that was killed
     printed, status, why = "", 0, ""
     try:
-        printed = docker(*command_line(wanted, network), text=json.dumps(wish), timeout=limit)
+        printed = docker(*command_line(wanted, network), text=json.dumps(request), timeout=limit)
     except EngineError as error:
         if error.status is None:
             return unanswered(f"the hub does not come to an end with it within {limit} s.")

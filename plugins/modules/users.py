@@ -19,8 +19,8 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
-from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, NotFoundError, patiently, request
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark
+from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, NotFoundError, request, wait_for
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint
 
 DOCUMENTATION = r"""
 module: users
@@ -148,12 +148,12 @@ class Accounts:
             self.new[user["name"]] = {**rights, "session": session}
 
     def write(self, *, pretend: bool) -> bool:
-        """Write what differs; gives whether anything did."""
+        """Write what differs; returns whether anything did."""
         ids = user_ids(self.names, self.old_passwd)
         passwd = "".join(f"{n}:x:{ids[n]}:{FIRST_ID}::/nonexistent:/usr/sbin/nologin\n" for n in self.names)
         # The order in which a kill does least harm: what grants a login is written last, and a new session before the
         # password that it is for.
-        wishes = {
+        files = {
             "group": (f"{GROUP}:x:{FIRST_ID}:\n", 0o644, 0, 0),
             "passwd": (passwd, 0o644, 0, 0),
             contract.UNDECLARED: (json.dumps({"stay": self.keep_undeclared}) + "\n", 0o640, 0, self.owner),
@@ -162,19 +162,19 @@ class Accounts:
         }
         changed: bool = make_folder(self.directory, pretend=pretend)
         record = Record(self.directory.parent)
-        marks = {f"{self.directory.name}/{name}": mark(*wish) for name, wish in wishes.items()}
-        self.found = record.found(list(marks))
+        fingerprints = {f"{self.directory.name}/{name}": fingerprint(*file) for name, file in files.items()}
+        self.found = record.found(list(fingerprints))
         if not pretend:
-            record.begin(marks)
-        for name, (content, mode, uid, gid) in wishes.items():
-            present, as_wished = present_text(self.directory / name, mode=mode, owner=uid, group=gid)
-            if present == content and as_wished:
+            record.begin(fingerprints)
+        for name, (content, mode, uid, gid) in files.items():
+            present, in_place = present_text(self.directory / name, mode=mode, owner=uid, group=gid)
+            if present == content and in_place:
                 continue
             changed = True
             if not pretend:
                 replace_file(self.directory / name, content, mode=mode, owner=uid, group=gid)
         if not pretend:
-            record.end(marks)
+            record.end(fingerprints)
         return changed
 
     def changes(self) -> dict[str, list[str]]:
@@ -274,7 +274,7 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
 
     try:
         container = contract.container(wanted["project"], contract.HUB.name)
-        return ask() if module.check_mode else patiently(ask, container, wanted["timeout"])
+        return ask() if module.check_mode else wait_for(ask, container, wanted["timeout"])
     except NotFoundError:  # another authenticator decides who is known, or did until this run
         if module.check_mode and wanted["decides"]:
             module.warn("What the hub would change cannot be told: it has another login now, and an older version.")

@@ -60,7 +60,7 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
         contract.USERS_TOKEN: {**FOR_THE_HUB, "generate": 32},
         contract.PROXY_TOKEN: {**FOR_THE_HUB, "generate": 32},
         # A hub that was started while somebody's edits were in its settings goes on with them, so it is made anew.
-        contract.EDITION: {
+        contract.GENERATION: {
             **FOR_THE_HUB,
             "generate": 8,
             "renew_with": [contract.HUB_SETTINGS, contract.EXTRA_CONFIG],

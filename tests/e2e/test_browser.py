@@ -242,7 +242,7 @@ def stop_and_start(admin: AdminPage) -> None:
 
 
 def enter_and_shut_down(admin: AdminPage, mia: HubClient, login: ClientFactory, host: Host) -> dict[str, str]:
-    """Somebody's server, which outlives the hub; gives the containers other than the hub's."""
+    """Somebody's server, which outlives the hub; returns the containers other than the hub's."""
     admin.press("Spawn Page", admin.row("bob"))
     admin.runs("bob", True)
     admin.open()

@@ -10,7 +10,7 @@ from client import HubClient, HubError, wait_until
 from machine import address, playbook
 from testinfra.host import Host
 
-PATIENCE = 120  # seconds; all is back within a minute, on machines that do not run other tests beside
+TIMEOUT = 120  # seconds; all is back within a minute, on machines that do not run other tests beside
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -36,7 +36,7 @@ class Machine:
         before = self.engine()
         assert before
         self.do(fault)
-        wait_until(lambda: self.engine() not in ("", before if another_engine else ""), "the engine", timeout=PATIENCE)
+        wait_until(lambda: self.engine() not in ("", before if another_engine else ""), "the engine", timeout=TIMEOUT)
 
     def lose_power(self) -> None:
         """Everything on it ends at once, and it boots."""
@@ -62,18 +62,18 @@ class Machine:
             client = self.client(user)
             try:
                 client.login()
-                client.stop(timeout=PATIENCE)
-                client.spawn(timeout=PATIENCE)
+                client.stop(timeout=TIMEOUT)
+                client.spawn(timeout=TIMEOUT)
             except HubError:
                 return False  # the hub itself may just be restarting
             served.append(client)
             return True
 
-        wait_until(starts, "a login and a new server", timeout=PATIENCE)
+        wait_until(starts, "a login and a new server", timeout=TIMEOUT)
         client = served[0]
         client.enter().raise_for_status()
         assert client.run("5 * 4") == "20"
-        wait_until(lambda: self.outside(user), "a way out of the server", timeout=PATIENCE)
+        wait_until(lambda: self.outside(user), "a way out of the server", timeout=TIMEOUT)
         return client
 
 

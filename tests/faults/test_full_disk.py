@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from client import HubClient, HubError, wait_until
-from conftest import PATIENCE, Machine, Run
+from conftest import TIMEOUT, Machine, Run
 
 DISK = "/var/lib/docker"
 VOLUMES = f"{DISK}/volumes"
@@ -39,7 +39,7 @@ def end_hub(machine: Machine) -> None:
     machine.do(f"kill -KILL {pid}")
     wait_until(
         lambda: "no space left" in machine.do(f"docker inspect --format '{{{{.State.Error}}}}' {HUB}"),
-        "Docker's try", timeout=PATIENCE,
+        "Docker's try", timeout=TIMEOUT,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def alice(machine: Machine) -> Iterator[HubClient]:
     machine.do("apt-get clean")
     machine.do(f"cat >/root/small_disk.sh <<'END'\n{script}\nEND", "sh /root/small_disk.sh")
     client = machine.serves("alice")
-    wait_until(lambda: len(machine.do(f"ls {RESERVE}").split()) == 8, "the reserve", timeout=PATIENCE)
+    wait_until(lambda: len(machine.do(f"ls {RESERVE}").split()) == 8, "the reserve", timeout=TIMEOUT)
     yield client
     machine.lose_power()
     machine.serves("alice")
@@ -65,13 +65,13 @@ def test_who_is_known_can_log_in_start_a_server_and_delete(machine: Machine, ali
     assert machine.do(f"df --output=avail {DISK}").split()[-1] == "0"
     bob = machine.client("bob")
     bob.login()
-    bob.spawn(timeout=PATIENCE)
+    bob.spawn(timeout=TIMEOUT)
     bob.enter().raise_for_status()
     alice.stop()
     machine.host.run(f"dd if=/dev/zero bs=4K of={VOLUMES}/fill")  # what her server has left
     again = machine.client("alice")
     again.login()
-    again.spawn(timeout=PATIENCE)
+    again.spawn(timeout=TIMEOUT)
     again.enter().raise_for_status()
     assert again.load("notes.txt") == "short"
     again.api("DELETE", "/contents/big").raise_for_status()
@@ -79,7 +79,7 @@ def test_who_is_known_can_log_in_start_a_server_and_delete(machine: Machine, ali
     assert int(machine.do(f"df --output=avail {DISK}").split()[-1]) > 100_000
     bob.stop()
     again.stop()
-    wait_until(lambda: len(machine.do(f"ls {RESERVE}").split()) == 8, "the reserve", timeout=PATIENCE)
+    wait_until(lambda: len(machine.do(f"ls {RESERVE}").split()) == 8, "the reserve", timeout=TIMEOUT)
 
 
 def test_everybody_else_reads_why(machine: Machine, alice: HubClient) -> None:

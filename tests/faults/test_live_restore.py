@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from client import wait_until
-from conftest import PATIENCE, Machine, Run
+from conftest import TIMEOUT, Machine, Run
 
 # Runs until it sees a file, which the test writes when the engine is back: order, not time.
 CELL = """
@@ -33,7 +33,7 @@ def test_engine_that_the_role_installed(machine: Machine, run: Run) -> None:
         cell = kernel.send(CELL)
         kernel.result(cell, until="begun")
         machine.harm(what)
-        wait_until(lambda: alice.get("/hub/health").ok, "the hub", timeout=PATIENCE)
+        wait_until(lambda: alice.get("/hub/health").ok, "the hub", timeout=TIMEOUT)
         alice.save("go", "")
         assert kernel.result(cell).endswith("done\n"), "on the same websocket"
         alice.api("DELETE", "/contents/go").raise_for_status()

@@ -79,7 +79,7 @@ def mistakes_in(message: str) -> list[str]:
 
 
 def put_fake_docker(folder: Path) -> Path:
-    """A docker that notes what it is asked, knows of no container, and claims that an engine runs; gives its notes."""
+    """A docker that notes what it is asked, knows of no container, and claims that an engine runs; its notes."""
     notes = folder / "docker.log"
     program = folder / "docker"
     program.write_text(

@@ -269,7 +269,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Any:
 def kill_at(
     run: Run, machine: Machine, wanted: Callable[[int, str], bool], seconds: float, on_target: bool, say: Any
 ) -> str:
-    """Kill a run up to as many seconds after the header of a task; gives it, '' if the run ended before."""
+    """Kill a run up to as many seconds after the header of a task; returns it, '' if the run ended before."""
     number, header = run.follow_to(wanted)
     if header:
         pause = CHANCE.uniform(0, seconds)

@@ -142,7 +142,7 @@ class Hub:
         decides: bool = False,
         token: str = TOKEN,
     ) -> Answer:
-        """What the hub answers to a wish. No two users have the same session, so each gets one with the name."""
+        """What the hub answers to a desired. No two users have the same session, so each gets one with the name."""
         users = {name: {**entry, "session": f"{name}-{entry['session']}"} for name, entry in users.items()}
         body = request(users, keep_undeclared=keep, pretend=pretend, decides=decides)
         return self.post(body, token)
@@ -203,7 +203,7 @@ class Hub:
         return token
 
     def serve(self, name: str, server: str = "") -> Any:
-        """A running server of a user's; gives its spawner."""
+        """A running server of a user's; returns its spawner."""
         owner = self.app.users[name]
         if server:
             owner._new_orm_spawner(server, server)

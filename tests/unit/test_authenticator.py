@@ -62,7 +62,7 @@ def test_authenticator_defaults_and_owner() -> None:
 
 
 def added(name: str) -> Any:
-    """A new user whom the hub has shown to the authenticator; gives the row of the database."""
+    """A new user whom the hub has shown to the authenticator; returns the row of the database."""
     row = orm.User(name=name, cookie_id="random")
     asyncio.run(HomeAuthenticator().add_user(SimpleNamespace(name=name, orm_user=row)))
     return row

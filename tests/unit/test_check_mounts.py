@@ -26,9 +26,12 @@ def test_mounts_for_everyone_and_for_some() -> None:
 
 
 def test_a_user_name_in_a_source() -> None:
-    wish = {"source": "/home/{username}/x", "target": "/b"}
-    assert [(m["source"], m["users"]) for m in expanded(wish)] == [("/home/kim/x", ["kim"]), ("/home/lee/x", ["lee"])]
-    assert [m["source"] for m in expanded({**wish, "users": ["lee"]})] == ["/home/lee/x"]
+    mount = {"source": "/home/{username}/x", "target": "/b"}
+    assert [(m["source"], m["users"]) for m in expanded(mount)] == [
+        ("/home/kim/x", ["kim"]),
+        ("/home/lee/x", ["lee"]),
+    ]
+    assert [m["source"] for m in expanded({**mount, "users": ["lee"]})] == ["/home/lee/x"]
 
 
 def test_one_target_for_two_users() -> None:

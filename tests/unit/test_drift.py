@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import drift
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark, mark_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, fingerprint_of
 from conftest import DOCKER_13, Program, docker
 
 
@@ -123,14 +123,14 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
 def test_what_is_gone_is_said(project: Project, name: str, found: str, mend: bool) -> None:
     del project.things[name]
     assert project.look() == (False, [found])
-    assert (project.state["mend"], project.state["start"]) == (mend, not mend)
+    assert (project.state["repair"], project.state["start"]) == (mend, not mend)
 
 
 def test_a_renamed_container(project: Project) -> None:
     del project.things["home-proxy"]
     (project.calls.parent / "renamed").write_text("elsewhere\n")
     assert project.look() == (False, ["the container home-proxy was renamed to elsewhere."])
-    assert project.state["mend"] and not project.state["start"]
+    assert project.state["repair"] and not project.state["start"]
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_a_run_that_was_killed_while_it_moved_the_volume(project: Project) -> No
     project.hashes = {}
     project.things = {"home-data-aside": {"Name": "home-data-aside", "Driver": "local", "Labels": {}}}
     assert project.look() == (False, ["a run had stopped while it moved the volume home-data."])
-    assert project.state["mend"]
+    assert project.state["repair"]
 
 
 def test_a_run_that_was_killed_during_a_trial(project: Project) -> None:
     project.things["home-trial-server"] = {"Name": "/home-trial-server"}
     assert project.look() == (False, ["a run had stopped while it tried new settings."])
-    assert project.state["mend"]
+    assert project.state["repair"]
 
 
 @pytest.mark.parametrize("edit", ["name: home\n# by hand\n", None])
@@ -165,7 +165,7 @@ def test_against_an_edited_compose_file_nothing_is_compared(project: Project, ed
     path = project.folder / "compose.yml"
     path.write_text("name: home\n")
     record = Record(project.folder)
-    record.end({"compose.yml": mark_of(path)})
+    record.end({"compose.yml": fingerprint_of(path)})
     assert project.look() == (True, [])
     project.hashes = {"hub": "ccc", "proxy": "ccc"} if edit else {}
     if edit:
@@ -180,7 +180,7 @@ def test_against_an_edited_compose_file_nothing_is_compared(project: Project, ed
 def test_what_was_made_from_an_edited_compose_file(project: Project) -> None:
     """Somebody edited the file and ran `docker compose up`, and perhaps took the edit back since."""
     path = project.folder / "compose.yml"
-    Record(project.folder).end({path.name: mark_of(path)})
+    Record(project.folder).end({path.name: fingerprint_of(path)})
     assert project.look() == (True, [])
     project.things["home-hub"]["Config"]["Labels"]["com.docker.compose.config-hash"] = "ccc"
     found = ["the container home-hub was made with other settings."]
@@ -190,7 +190,7 @@ def test_what_was_made_from_an_edited_compose_file(project: Project) -> None:
     for _ in range(2):
         assert (*project.look(), project.state["start"]) == (False, found, True)
     # The role has written another file since Compose was asked, so that nothing is known of the one that was edited.
-    Record(project.folder).end({path.name: mark("name: home\n# another\n", 0o644, os.getuid(), os.getgid())})
+    Record(project.folder).end({path.name: fingerprint("name: home\n# another\n", 0o644, os.getuid(), os.getgid())})
     assert project.look() == (False, [])
 
 
@@ -232,7 +232,7 @@ def test_a_container_without_a_process_that_docker_takes_for_a_running_one(proje
         False,
         ["the container home-hub had no process, though Docker took it for a running one."],
     )
-    assert project.state["mend"] and not project.state["start"]
+    assert project.state["repair"] and not project.state["start"]
     project.things["home-hub"]["State"] = {"Status": "running", "Pid": os.getpid()}
     assert project.look() == (True, [])
 
@@ -315,7 +315,7 @@ def test_what_is_found_is_a_record(project: Project) -> None:
         Finding(What.VOLUME, "home-data", "gone", "there"),
         Finding(What.CONTAINER_SETTINGS, "home-hub", "ccc", "aaa"),
     ]
-    assert project.state["mend"] and project.state["start"]
+    assert project.state["repair"] and project.state["start"]
     project.things["home"]["Labels"] = {"a": "b"}
     project.look()
     labels = "com.docker.compose.project=home, com.docker.compose.network=users"

@@ -18,7 +18,7 @@ from conftest import RunModule
 ME = {"owner": os.getuid(), "group": os.getgid()}
 
 
-def wish(content: str, mode: str = "0644") -> dict[str, Any]:
+def declared(content: str, mode: str = "0644") -> dict[str, Any]:
     return {"content": content, "mode": mode, **ME}
 
 
@@ -38,7 +38,10 @@ def root(tmp_path: Path) -> Path:
 
 def test_four_steps(root: Path, run_module: RunModule) -> None:
     """Check, real, real again, check again: the same answer, then nothing to do."""
-    arguments = {"root": str(root), "files": {"compose.yml": wish("a\n"), "images/hub/x": wish("b\n", "0755")}}
+    arguments = {
+        "root": str(root),
+        "files": {"compose.yml": declared("a\n"), "images/hub/x": declared("b\n", "0755")},
+    }
     tried = run_module(files, arguments, check=True)
     assert tried["changed"] and not root.exists()
     done = run_module(files, arguments)
@@ -52,16 +55,16 @@ def test_four_steps(root: Path, run_module: RunModule) -> None:
 
 
 def test_only_what_differs_is_written(root: Path, run_module: RunModule) -> None:
-    run_module(files, {"root": str(root), "files": {"a": wish("a"), "b": wish("b")}})
+    run_module(files, {"root": str(root), "files": {"a": declared("a"), "b": declared("b")}})
     untouched = (root / "a").stat().st_ino
-    done = run_module(files, {"root": str(root), "files": {"a": wish("a"), "b": wish("c")}})
+    done = run_module(files, {"root": str(root), "files": {"a": declared("a"), "b": declared("c")}})
     assert done["paths"] == [str(root / "b")]
     assert (done["diff"][0]["before"], done["diff"][0]["after"]) == ("b", "c")
     assert (root / "a").stat().st_ino == untouched
 
 
 def test_a_changed_mode_is_put_right(root: Path, run_module: RunModule) -> None:
-    arguments = {"root": str(root), "files": {"token": wish("a", "0640")}}
+    arguments = {"root": str(root), "files": {"token": declared("a", "0640")}}
     run_module(files, arguments)
     (root / "token").chmod(0o644)
     assert run_module(files, arguments, check=True)["changed"]
@@ -71,7 +74,7 @@ def test_a_changed_mode_is_put_right(root: Path, run_module: RunModule) -> None:
 
 
 def test_exact_folders_lose_what_is_not_named(root: Path, run_module: RunModule) -> None:
-    arguments = {"root": str(root), "files": {"images/a": wish("a"), "hub/b": wish("b")}, "exact": ["images"]}
+    arguments = {"root": str(root), "files": {"images/a": declared("a"), "hub/b": declared("b")}, "exact": ["images"]}
     run_module(files, arguments)
     (root / "images/old").mkdir()
     (root / "images/old/x").write_text("x")
@@ -108,14 +111,14 @@ def digest(root: Path, path: str) -> str:
 
 def test_who_uses_a_generated_secret_sees_another_one(root: Path, run_module: RunModule) -> None:
     """Four steps, though the text that has the digest comes first by name; then a new secret, and a new text."""
-    wishes = {
-        "compose.yml": wish(
+    wanted = {
+        "compose.yml": declared(
             "tokens: <sha256 of secrets/token> <sha256 of secrets/other>, <sha256 of nothing> <sha256>\n"
         ),
         "secrets/token": {"generate": 32, **ME},
         "secrets/other": {"generate": 32, **ME},
     }
-    arguments = {"root": str(root), "files": wishes}
+    arguments = {"root": str(root), "files": wanted}
     assert run_module(files, arguments, check=True)["changed"] and not root.exists()
     done = run_module(files, arguments)
     text = (root / "compose.yml").read_text()
@@ -135,9 +138,9 @@ SECRET = "hunter2-in-a-config"
 
 @pytest.mark.parametrize("show", [False, True])
 def test_secrets_are_files_that_no_output_shows(root: Path, run_module: RunModule, show: bool) -> None:
-    secrets = {"hub/hub.json": wish(f"{{'a': '{SECRET}'}}\n", "0640"), "hub/extra.py": wish("")}
+    secrets = {"hub/hub.json": declared(f"{{'a': '{SECRET}'}}\n", "0640"), "hub/extra.py": declared("")}
     arguments = {
-        "root": str(root), "files": {"hub/b": wish("b\n")}, "secrets": json.dumps(secrets), "show_secrets": show,
+        "root": str(root), "files": {"hub/b": declared("b\n")}, "secrets": json.dumps(secrets), "show_secrets": show,
         "exact": ["hub"],
     }  # fmt: skip
     for content in (SECRET, f"{SECRET}-2"):
@@ -181,10 +184,10 @@ def drift(root: Path) -> dict[str, Any]:
     return {
         "root": str(root),
         "files": {
-            "compose.yml": wish("compose <sha256 of hub/edition>\n"),
-            "hub/hub.json": wish("{}\n", "0640"),
-            "hub/edition": {"generate": 8, "renew_with": ["hub/hub.json"], **ME},
-            "images/a": wish("a\n"),
+            "compose.yml": declared("compose <sha256 of hub/generation>\n"),
+            "hub/hub.json": declared("{}\n", "0640"),
+            "hub/generation": {"generate": 8, "renew_with": ["hub/hub.json"], **ME},
+            "images/a": declared("a\n"),
         },
         "exact": ["hub", "images"],
     }
@@ -211,7 +214,7 @@ def test_what_somebody_changed_is_found_and_repaired(root: Path, run_module: Run
     ]
     done = run_module(files, arguments)
     assert (done["found"], done["paths"]) == (tried["found"], tried["paths"])
-    assert sorted(state(root)) == ["compose.yml", "hub", "hub/edition", "hub/hub.json", "images", "images/a"]
+    assert sorted(state(root)) == ["compose.yml", "hub", "hub/generation", "hub/hub.json", "images", "images/a"]
     assert (root / "hub").stat().st_mode & 0o7777 == 0o755
     for check in (False, True):
         again = run_module(files, arguments, check=check)
@@ -219,12 +222,12 @@ def test_what_somebody_changed_is_found_and_repaired(root: Path, run_module: Run
 
 
 def test_another_wish_is_not_somebody_elses_change(root: Path, run_module: RunModule) -> None:
-    """Nor is a file that is wished for no more."""
+    """Nor is a file that is declared no more."""
     arguments = drift(root)
     run_module(files, arguments)
-    arguments["files"]["images/b"] = wish("b\n")
+    arguments["files"]["images/b"] = declared("b\n")
     del arguments["files"]["images/a"]
-    arguments["files"]["hub/hub.json"] = wish("{1}\n", "0644")
+    arguments["files"]["hub/hub.json"] = declared("{1}\n", "0644")
     for check in (True, False):
         answer = run_module(files, arguments, check=check)
         assert answer["changed"] and (answer["found"], answer["restored"]) == ([], [])
@@ -236,7 +239,7 @@ def test_what_only_goes_back_is_told_apart(root: Path, run_module: RunModule) ->
     run_module(files, arguments)
     (root / "compose.yml").write_text("by hand\n")
     (root / "images/a").write_text("by hand\n")
-    arguments["files"]["images/a"] = wish("new\n")
+    arguments["files"]["images/a"] = declared("new\n")
     assert run_module(files, arguments, check=True)["restored"] == [str(root / "compose.yml")]
     assert run_module(files, arguments)["restored"] == [str(root / "compose.yml")]
 
@@ -246,7 +249,7 @@ def test_edited_settings_renew_what_goes_with_them(root: Path, run_module: RunMo
     arguments = drift(root)
     run_module(files, arguments)
     first = (root / "compose.yml").read_text()
-    arguments["files"]["hub/hub.json"] = wish("{1}\n")
+    arguments["files"]["hub/hub.json"] = declared("{1}\n")
     run_module(files, arguments)
     assert (root / "compose.yml").read_text() == first
     (root / "hub/hub.json").write_text("{by hand}\n")
@@ -276,8 +279,8 @@ def test_a_killed_run_is_nobody_elses_change(
 ) -> None:
     arguments = drift(root)
     run_module(files, arguments)
-    arguments["files"]["images/a"] = wish("new\n")
-    arguments["files"]["images/b"] = wish("b\n")
+    arguments["files"]["images/a"] = declared("new\n")
+    arguments["files"]["images/b"] = declared("b\n")
     arguments["digest"] = "second"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
@@ -300,7 +303,7 @@ def intact(root: Path) -> str:
 
 EDITS: dict[str, Callable[[Path], object]] = {
     "edited": lambda root: (root / "images/a").write_text("by hand\n"),
-    "token": lambda root: (root / "hub/edition").write_text("0" * 16 + "\n"),
+    "token": lambda root: (root / "hub/generation").write_text("0" * 16 + "\n"),
     "gone": lambda root: (root / "hub/hub.json").unlink(),
     "mode": lambda root: (root / "hub/hub.json").chmod(0o666),
     "folder": lambda root: (root / "hub").chmod(0o777),
@@ -332,10 +335,10 @@ def test_another_wish_takes_the_place_of_the_first(root: Path, run_module: RunMo
     run_module(files, arguments | {"digest": "second"})
     assert intact(root) == "second", "even where it comes to the same files"
     # The images' contexts alone are written before the rest.
-    contexts: dict[str, Any] = {"root": str(root), "files": {"images/a": wish("a\n")}, "exact": ["images"]}
+    contexts: dict[str, Any] = {"root": str(root), "files": {"images/a": declared("a\n")}, "exact": ["images"]}
     run_module(files, contexts)
     assert intact(root) == "second"
-    contexts["files"]["images/a"] = wish("new\n")
+    contexts["files"]["images/a"] = declared("new\n")
     run_module(files, contexts)
     assert intact(root) == "", "a run that is killed here has not written the rest"
 
@@ -345,9 +348,9 @@ def test_accounts_are_no_part_of_the_wish(root: Path, run_module: RunModule) -> 
     (root / "users").mkdir(mode=0o755)
     (root / "users/shadow").write_text("x")
     kept = record.Record(root)
-    marks = {"users/shadow": record.mark_of(root / "users/shadow")}
-    kept.begin(marks)
-    kept.end(marks)
+    fingerprints = {"users/shadow": record.fingerprint_of(root / "users/shadow")}
+    kept.begin(fingerprints)
+    kept.end(fingerprints)
     assert intact(root) == "first"
 
 

@@ -46,7 +46,7 @@ def engine(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(firewall, "CONFIG", tmp_path / "daemon.json")
     monkeypatch.setattr(firewall, "PID", tmp_path / "docker.pid")
     monkeypatch.setattr(firewall, "SYSTEMD", tmp_path)
-    monkeypatch.setattr(firewall, "PATIENCE", 5)
+    monkeypatch.setattr(firewall, "TIMEOUT", 5)
     monkeypatch.setattr(
         firewall, "replace_file", lambda path, text, mode, owner, group: path.write_text(text) and path.chmod(mode)
     )
@@ -107,7 +107,7 @@ def test_an_engine_that_cannot_keep_them_is_not_restarted(
     engine: Path, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One in a swarm for example."""
-    monkeypatch.setattr(firewall, "PATIENCE", 0)
+    monkeypatch.setattr(firewall, "TIMEOUT", 0)
     (engine / "docker.pid").write_text(str(2**22 + 1))
     failed = run_module(firewall, {})
     assert failed["failed"] and (engine / "programs/systemctl.calls").read_text() == ""

@@ -56,7 +56,7 @@ ANSIBLE = 'cat >"$here/became"; exit 4'
 
 @pytest.fixture
 def sudo(ansible: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """sudo(answers...): kim at a terminal, where these are typed; gives the calls of sudo."""
+    """sudo(answers...): kim at a terminal, where these are typed; returns the calls of sudo."""
 
     def put(*answers: str, said: str = "a password is required", refusal: str = "Sorry, try again.") -> Path:
         account(monkeypatch, "kim", 1000)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract, lease
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.modules import probe
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import places
 from conftest import DOCKER_13, ROLE, Program, RunModule, docker
 
-NOTHING = {"settled": False, "found": [], "mend": False, "start": False, "folder": "", "bridge": ""}
+NOTHING = {"settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": ""}
 
 
 def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_the_contract_has_is_the_roles(tmp_path: Path) -> None:
     assert belongings.is_of(tmp_path, "home"), "as a killed first run leaves it"
     (tmp_path / "compose.yml").touch()
     record = Record(tmp_path)
-    record.end({"compose.yml": mark_of(tmp_path / "compose.yml")}, wish="all")
+    record.end({"compose.yml": fingerprint_of(tmp_path / "compose.yml")}, digest="all")
     assert record.intact(contract.exact_folders()) == "all"
     (tmp_path / "backup/other").touch()
     assert record.intact(contract.exact_folders()) == ""
@@ -93,7 +93,7 @@ def test_a_folder_that_another_version_has_written_is_the_roles(tmp_path: Path) 
         folder.mkdir()
         (folder / "file").touch()
     assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive, backup)"
-    Record(tmp_path).end({"backup/file": mark_of(tmp_path / "backup/file"), "settings.yml": "gone"})
+    Record(tmp_path).end({"backup/file": fingerprint_of(tmp_path / "backup/file"), "settings.yml": "gone"})
     (tmp_path / ".settings.yml.new").touch()
     assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive)"
     folders[1].joinpath("file").unlink()
@@ -101,7 +101,7 @@ def test_a_folder_that_another_version_has_written_is_the_roles(tmp_path: Path) 
     assert belongings.directory_problem(tmp_path, "home") == ""
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"files": {"": ["x"], "/": ["x"], "../x": ["x"]}, "wish": ""}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"files": {"": ["x"], "/": ["x"], "../x": ["x"]}, "digest": ""}'])
 def test_a_record_that_is_broken_says_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "written.json").write_text(text)
     (tmp_path / "x").mkdir()

@@ -39,15 +39,20 @@ def test_four_steps(hub: Hub) -> None:
     """Pretend, real, real again, pretend again: foretold, done, and then nothing to do."""
     hub.mend({"alice": user(admin=True), "bob": user(groups=["lab"]), "carl": user(groups=["old"]), "dora": user()})
     hub.serve("carl")
-    wish = {"alice": user(), "bob": user(True, ["lab", "new"]), "dora": user(session="s2"), "eve": user(groups=["new"])}
+    desired = {
+        "alice": user(),
+        "bob": user(True, ["lab", "new"]),
+        "dora": user(session="s2"),
+        "eve": user(groups=["new"]),
+    }
     before, counted = hub.rows(), hub.count()
-    tried = hub.mend(wish, pretend=True)
+    tried = hub.mend(desired, pretend=True)
     assert tried == {
         "add": ["eve"], "remove": ["carl"], "promote": ["bob"], "demote": ["alice"], "log_out": ["dora"],
         "groups": {"bob": ["lab", "new"]}, "remove_groups": ["old"], "running": ["carl"],
     }  # fmt: skip
     assert (hub.rows(), hub.count(), FakeSpawner.stopped) == (before, counted, [])
-    assert hub.mend(wish) == tried
+    assert hub.mend(desired) == tried
     after = {
         "alice": (False, {"user"}, set()), "bob": (True, {"user", "admin"}, {"lab", "new"}),
         "dora": (False, {"user"}, set()), "eve": (False, {"user"}, {"new"}),
@@ -55,7 +60,7 @@ def test_four_steps(hub: Hub) -> None:
     assert (hub.rows(), hub.groups()) == (after, {"lab", "new"})
     counted = hub.count()
     for pretend in (False, True):
-        assert hub.mend(wish, pretend=pretend) == {}
+        assert hub.mend(desired, pretend=pretend) == {}
         assert (hub.rows(), hub.count()) == (after, counted)
 
 
@@ -225,12 +230,12 @@ def test_tokens_of_users_who_stay_are_good(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_servers_on_older_settings_are_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    wish = {"alice": user(), "bob": user(), "carl": user()}
-    hub.mend(wish)
+    desired = {"alice": user(), "bob": user(), "carl": user()}
+    hub.mend(desired)
     for name, server in (("alice", ""), ("bob", "second"), ("carl", "")):
         monkeypatch.setattr(hub.serve(name, server), "outdated", ("image", "cpu_limit"), raising=False)
     hub.app.users["carl"].spawners[""]._stop_pending = True
-    assert hub.mend(wish, pretend=True)["outdated"] == {
+    assert hub.mend(desired, pretend=True)["outdated"] == {
         "alice": ["image", "cpu_limit"],
         "bob/second": ["image", "cpu_limit"],
     }

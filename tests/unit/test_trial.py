@@ -245,7 +245,7 @@ esac"""
 
 @pytest.fixture
 def engine(program: Program) -> Callable[[str, int], Path]:
-    """engine(answer, status): a docker whose trial prints this; gives the file of its calls."""
+    """engine(answer, status): a docker whose trial prints this; returns the file of its calls."""
 
     def put(answer: str, status: int = 0) -> Path:
         calls = program("docker", ENGINE)
@@ -263,8 +263,8 @@ def test_a_trial_that_passes(engine: Callable[..., Path], run_module: RunModule,
     lines = calls.read_text().splitlines()
     remove = "rm --force --volumes home-trial home-trial-server home-trial-server-home"
     assert lines.count(remove) == 2 and lines[-1] == remove
-    wish = json.loads((calls.parent / "input").read_text())
-    assert wish["network"] == "home" and SECRET in wish["files"]["/etc/jupyterhub-home/extra.py"]
+    desired = json.loads((calls.parent / "input").read_text())
+    assert desired["network"] == "home" and SECRET in desired["files"]["/etc/jupyterhub-home/extra.py"]
     assert SECRET not in answer["output"] + calls.read_text()
 
 

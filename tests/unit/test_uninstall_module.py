@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, mark_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
 from fake_engine import Engine
@@ -192,7 +192,7 @@ def test_what_another_version_has_written_goes(machine: Machine, run_module: Run
         (machine.home / name).mkdir()
     (machine.home / "backup/latest").touch()
     (machine.home / ".settings.yml.new").touch()
-    Record(machine.home).end({"backup/latest": mark_of(machine.home / "backup/latest"), "settings.yml": "gone"})
+    Record(machine.home).end({"backup/latest": fingerprint_of(machine.home / "backup/latest"), "settings.yml": "gone"})
     done = run(run_module, "home", machine.home)
     assert [path.name for path in machine.home.iterdir()] == ["photos"]
     assert f"Kept, of the folder {machine.home}, what is not the role's: photos" in done["notes"]
@@ -201,7 +201,7 @@ def test_what_another_version_has_written_goes(machine: Machine, run_module: Run
 def test_the_record_is_removed_last(machine: Machine, run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine.home / "backup").mkdir()
     (machine.home / "backup/latest").touch()
-    Record(machine.home).end({"backup/latest": mark_of(machine.home / "backup/latest")})
+    Record(machine.home).end({"backup/latest": fingerprint_of(machine.home / "backup/latest")})
     removed: list[str] = []
     monkeypatch.setattr(shutil, "rmtree", lambda path: removed.append(path.name))
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))

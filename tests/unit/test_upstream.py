@@ -37,7 +37,7 @@ def restart(make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def declare(users_file: Path) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """declare(users): write users.json; gives the same users."""
+    """declare(users): write users.json; returns the same users."""
 
     def write(users: dict[str, Any]) -> dict[str, Any]:
         entries = {name: {**entry, "session": f"{name}-{entry['session']}"} for name, entry in users.items()}
@@ -110,16 +110,16 @@ def test_a_service_that_ends_every_start_is_removed(restart: Restart) -> None:
 @pytest.mark.parametrize("called", [None, "", " ", "bobby"])
 def test_a_user_who_lost_the_name_has_it_again(restart: Restart, declare: Declare, called: str | None) -> None:
     """At the start of the hub, with a running server that goes on; the last one is of JupyterHub's own renaming."""
-    wish = declare({"alice": user(), "bob": user(admin=True, groups=["lab"])})
+    desired = declare({"alice": user(), "bob": user(admin=True, groups=["lab"])})
     hub = restart()
-    hub.mend(wish)
+    hub.mend(desired)
     token = hub.row("bob").new_api_token()
     hub.serve("bob").orm_spawner.server.base_url = "/user/bob/"
     hub.db.commit()
     hub.db.query(orm.User).filter_by(name="bob").update({"name": called})
     hub.db.commit()
     hub = restart()
-    assert hub.mend(wish) == {}
+    assert hub.mend(desired) == {}
     assert hub.rows()["bob"] == (True, {"admin", "user"}, {"lab"})
     assert hub.app.users["bob"].spawners[""].active and hub.who(token) == 200
     assert FakeSpawner.stopped == []
@@ -141,8 +141,8 @@ def test_a_user_of_the_pages_is_known_by_the_running_server(restart: Restart) ->
 def test_who_has_logged_in_anew_since(restart: Restart, declare: Declare, second: bool) -> None:
     """The first row's server goes on in the second row; with a server of that it has ended already."""
     hub = restart()
-    wish = declare({"bob": user()})
-    hub.mend(wish)
+    desired = declare({"bob": user()})
+    hub.mend(desired)
     token = hub.row("bob").new_api_token()
     hub.serve("bob").orm_spawner.state = {"object_id": "first"}
     hub.db.commit()
@@ -153,7 +153,7 @@ def test_who_has_logged_in_anew_since(restart: Restart, declare: Declare, second
     spawner = hub.app.users["bob"].spawners[""]
     assert (spawner.active, spawner.orm_spawner.state) == (True, {"object_id": "second" if second else "first"})
     assert hub.who(token) == 200
-    assert hub.mend(wish) == {"log_out": ["bob"]}
+    assert hub.mend(desired) == {"log_out": ["bob"]}
     assert hub.db.query(orm.Spawner).count() == 1
 
 
@@ -167,16 +167,16 @@ NEW_BOB = [
 
 def test_users_who_were_renamed_into_each_other(hub: Hub) -> None:
     """Each has the other's session, which no two rows may have at any time."""
-    wish = {"alice": user(), "bob": user(), "carl": user()}
-    hub.mend(wish)
+    desired = {"alice": user(), "bob": user(), "carl": user()}
+    hub.mend(desired)
     for old, new in (("alice", "x"), ("bob", "alice"), ("carl", "bob"), ("x", "carl")):
         hub.db.query(orm.User).filter_by(name=old).update({"name": new})
     hub.db.commit()
-    assert hub.mend(wish) == {"log_out": ["alice", "bob", "carl"]}
-    assert {name: hub.row(name).cookie_id for name in wish} == {name: f"declared-{name}-s1" for name in wish}
+    assert hub.mend(desired) == {"log_out": ["alice", "bob", "carl"]}
+    assert {name: hub.row(name).cookie_id for name in desired} == {name: f"declared-{name}-s1" for name in desired}
     hub.db.execute(text("update users set name = 'someone' where name = 'alice'"))
     hub.db.commit()
-    assert hub.mend(wish) == {"mended": ["alice had the name 'someone'"]}
+    assert hub.mend(desired) == {"mended": ["alice had the name 'someone'"]}
 
 
 def test_a_server_without_a_user(restart: Restart) -> None:
@@ -193,8 +193,8 @@ def test_a_server_without_a_user(restart: Restart) -> None:
 
 
 def test_a_running_hub_is_mended_too(hub: Hub) -> None:
-    wish = {"alice": user(), "bob": user(groups=["lab"])}
-    hub.mend(wish)
+    desired = {"alice": user(), "bob": user(groups=["lab"])}
+    hub.mend(desired)
     hub.serve("bob")
     hub.add_in_the_pages("zoe")
     for statement in (
@@ -205,15 +205,15 @@ def test_a_running_hub_is_mended_too(hub: Hub) -> None:
         hub.db.execute(text(statement))
     hub.db.commit()
     before = hub.count()
-    tried = hub.mend(wish, pretend=True)
+    tried = hub.mend(desired, pretend=True)
     assert hub.count() == before
-    assert hub.mend(wish) == tried
+    assert hub.mend(desired) == tried
     assert sorted(tried.pop("mended")) == [
         "a group had no name", "a user was there a second time, with the name None",
         "bob was there a second time, with the name None",
     ]  # fmt: skip
     assert tried == {"log_out": ["bob"], "groups": {"bob": ["lab"]}}
-    assert hub.mend(wish) == {}
+    assert hub.mend(desired) == {}
     assert hub.app.users["bob"].spawners[""].active and FakeSpawner.stopped == []
 
 

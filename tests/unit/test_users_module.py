@@ -189,17 +189,17 @@ def test_a_kill_grants_nobody_a_login_too_early(
         replace(path, *rest, **names)
 
     monkeypatch.setattr(users, "replace_file", killed)
-    wish = ({**ALICE, "password": "hunter2-new"}, {"name": "carl", "password": "hunter2"})
+    desired = ({**ALICE, "password": "hunter2-new"}, {"name": "carl", "password": "hunter2"})
     with pytest.raises(KeyboardInterrupt):
-        converge(*wish, keep_undeclared=True)
+        converge(*desired, keep_undeclared=True)
     assert (folder / "shadow").read_bytes() == shadow
     assert (sessions_in(folder).get("alice") != before["alice"]) == (killed_at == "shadow")
     monkeypatch.setattr(users, "replace_file", replace)
-    assert converge(*wish)["changed"]
+    assert converge(*desired)["changed"]
     assert names_in(folder) == ["alice", "carl"] == sorted(sessions_in(folder))
     assert crypt.verifies("hunter2-new", hash_in(folder, "alice"))
     assert sessions_in(folder)["alice"] != before["alice"]
-    assert not converge(*wish)["changed"]
+    assert not converge(*desired)["changed"]
 
 
 def test_absent_is_as_if_not_in_the_list(folder: Path, converge: Converge) -> None:
@@ -211,13 +211,13 @@ def test_absent_is_as_if_not_in_the_list(folder: Path, converge: Converge) -> No
     assert converge({**ALICE, "state": "present"}, BOB)["added"] == ["bob"]
 
 
-@pytest.mark.parametrize("wish", [[{**ALICE, "admin": False}], [BOB], [{**ALICE, "state": "absent"}, BOB], []])
-def test_the_last_admin_does_not_go_unsaid(converge: Converge, wish: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("desired", [[{**ALICE, "admin": False}], [BOB], [{**ALICE, "state": "absent"}, BOB], []])
+def test_the_last_admin_does_not_go_unsaid(converge: Converge, desired: list[dict[str, Any]]) -> None:
     assert converge(ALICE, BOB)["warnings"] == []
-    (warning,) = converge(*wish, check=True)["warnings"]
+    (warning,) = converge(*desired, check=True)["warnings"]
     assert "Nobody is an admin of the hub any more." in warning
-    assert len(converge(*wish)["warnings"]) == 1
-    assert converge(*wish)["warnings"] == []
+    assert len(converge(*desired)["warnings"]) == 1
+    assert converge(*desired)["warnings"] == []
 
 
 def test_one_admin_is_enough(converge: Converge) -> None:

@@ -97,7 +97,7 @@ def our_services(proxy_token: str) -> tuple[list[Settings], list[Settings]]:
 
 
 def configure(c: Config) -> Settings:
-    """Apply our settings, then the owner's traits from hub.json; gives what complete() needs."""
+    """Apply our settings, then the owner's traits from hub.json; returns what complete() needs."""
     hub = read_json(settings_files.HUB, "project", "base_url", "admin_access", "config")
     token = read_text(settings_files.TOKEN)
     users = declared_users()

@@ -45,7 +45,7 @@ def user_of(spawner: orm.Spawner) -> str | None:
 
 
 def mend_rows(db: Session, users: Users) -> list[str]:
-    """Mend rows that nobody can have, with which JupyterHub does not start; gives what was mended, in words.
+    """Mend rows that nobody can have, with which JupyterHub does not start; returns what was mended, in words.
 
     A user without a name, or with one that was changed in the running hub, gets the own one back, and a running server
     without a user its user: nobody's work ends. users: as for `differences`. Commits nothing.
@@ -190,27 +190,27 @@ class UsersHandler(APIHandler):
 
     @scopes.needs_scope(SCOPE)  # type: ignore[untyped-decorator]
     async def post(self) -> None:
-        wish = self.get_json_body()
-        if not isinstance(wish, dict) or not {"users", "keep_undeclared", "servers", "pretend"} <= wish.keys():
+        desired = self.get_json_body()
+        if not isinstance(desired, dict) or not {"users", "keep_undeclared", "servers", "pretend"} <= desired.keys():
             raise web.HTTPError(400, "users, keep_undeclared, servers and pretend are wanted")
-        if not (wish.get("decides") or getattr(self.authenticator, "list_decides", False)):
+        if not (desired.get("decides") or getattr(self.authenticator, "list_decides", False)):
             raise web.HTTPError(404, "another authenticator decides who is known")
-        for name, user in wish["users"].items():
+        for name, user in desired["users"].items():
             user["admin"] = user["admin"] or name in self.authenticator.admin_users
         kept_groups = set(self.app.load_groups) | {g for role in self.app.load_roles for g in role.get("groups", [])}
         try:
             async with self.one_at_a_time:
-                mended = mend_rows(self.db, wish["users"])
-                found = differences(self.db, wish["users"], wish["keep_undeclared"], kept_groups)
+                mended = mend_rows(self.db, desired["users"])
+                found = differences(self.db, desired["users"], desired["keep_undeclared"], kept_groups)
                 found["mended"] = mended
                 if mended:
-                    self.db.rollback() if wish["pretend"] else self.forget_stale()
+                    self.db.rollback() if desired["pretend"] else self.forget_stale()
                 found["running"] = self.running(found["remove"])
-                if not wish["pretend"]:
-                    await self.apply(found, wish["users"])
+                if not desired["pretend"]:
+                    await self.apply(found, desired["users"])
         except SQLAlchemyError as error:
             self.give_up(error)
-        found["outdated"] = self.outdated(wish["servers"])
+        found["outdated"] = self.outdated(desired["servers"])
         self.write(found)
 
     def running(self, names: list[str]) -> list[str]:

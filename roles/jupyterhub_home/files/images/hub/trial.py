@@ -1,6 +1,6 @@
 """Try settings before the hub reads them: a JupyterHub of its own, and servers of users' as it would start them.
 
-Reads from standard input what jupyterhub_home_trial gives (see `Wish`), and prints as its last line the problems, each
+Reads from standard input what the trial module sends (see `Request`), and prints as its last line the problems, each
 {variable, what, write}. It runs in a container of its own, in place of the hub, and keeps nothing. No message has a
 value of the configuration in it that may be a secret.
 """
@@ -50,7 +50,7 @@ PACKAGES = dict.fromkeys(
 }  # fmt: skip
 
 
-class Wish(TypedDict):
+class Request(TypedDict):
     """What is to be tried."""
 
     files: dict[str, str]  # the settings files, absolute path to text
@@ -309,7 +309,7 @@ def copy_state(kept: Path) -> None:
                 copy.symlink_to(path)
 
 
-async def start_hub(wish: Wish, owner: Owner) -> tuple[TrialHub, list[Problem]]:
+async def start_hub(request: Request, owner: Owner) -> tuple[TrialHub, list[Problem]]:
     """A hub as far as it goes without its database, proxy and network; and what was found on the way."""
 
     def too_long(*_: object) -> None:
@@ -320,7 +320,7 @@ async def start_hub(wish: Wish, owner: Owner) -> tuple[TrialHub, list[Problem]]:
     setattr(disk, "keep", lambda url: None)  # noqa: B010 (mypy takes no other assignment)
     setattr(engine_watch, "end_without_engine", lambda: None)  # noqa: B010
     signal.signal(signal.SIGALRM, too_long)
-    signal.setitimer(signal.ITIMER_REAL, wish["seconds"], 1)
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"], 1)
     try:
         await app.initialize(["-f", str(CONFIG_FILE)])
         user = trial_servers.trial_user(app, "trial")
@@ -337,22 +337,22 @@ async def start_hub(wish: Wish, owner: Owner) -> tuple[TrialHub, list[Problem]]:
 # --- The job -----------------------------------------------------------------
 
 
-async def problems_of(wish: Wish) -> list[Problem]:
+async def problems_of(request: Request) -> list[Problem]:
     """Everything that the owner has to put right."""
-    for path, text in wish["files"].items():
+    for path, text in request["files"].items():
         Path(path).write_text(text, encoding="utf-8")
     for token in (settings_files.TOKEN, settings_files.USERS_TOKEN):
         token.write_text(secrets.token_hex(32), encoding="utf-8")  # good for nothing
     if KEPT.is_dir():
         copy_state(KEPT)
-    owner = Owner(wish["files"])
-    app, problems = await start_hub(wish, owner)
-    if not problems and wish["network"] and trial_servers.can_try(app):
+    owner = Owner(request["files"])
+    app, problems = await start_hub(request, owner)
+    if not problems and request["network"] and trial_servers.can_try(app):
         names = sorted(settings_files.declared_users())
         if app.authenticator_class is not HomeAuthenticator or not names:
             names.append("trial")  # who can log in is not known here
         try:
-            problems = await trial_servers.Trial(app, wish["host"], wish["network"]).problems(names)
+            problems = await trial_servers.Trial(app, request["host"], request["network"]).problems(names)
         except Exception:
             traceback.print_exc()  # of the trial's own: no reason to refuse what the owner wrote
     problems = [{key: owner.hide(text) for key, text in problem.items()} for problem in problems]
@@ -360,10 +360,10 @@ async def problems_of(wish: Wish) -> list[Problem]:
 
 
 def main() -> None:
-    wish = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     answer = sys.stdout
     sys.stdout = sys.stderr  # what the configuration prints is not for here
-    problems = asyncio.run(problems_of(wish))
+    problems = asyncio.run(problems_of(request))
     answer.write(json.dumps({"problems": problems}) + "\n")
     answer.flush()
     os._exit(0)  # whatever else is still under way

@@ -208,7 +208,7 @@ class Trial:
         return problem(fault.variable, fault.what, f"{PREFIX}default_url: /lab", fault.log)
 
     async def fault(self, name: str, only: frozenset[str] | None = None) -> FaultError | None:
-        """Start a user's server, ask it for its first page, remove it; gives why it cannot serve."""
+        """Start a user's server, ask it for its first page, remove it; returns why it cannot serve."""
         TrialSpawner.only = only
         user = trial_user(self.app, name)
         spawner = user.spawner

@@ -25,7 +25,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
 )
 
 DOCUMENTATION = r"""
-module: mend
+module: repair
 short_description: Mend a Compose project where Compose itself would stop or look away
 description:
   - The containers of a trial that a killed run left are removed.
@@ -43,7 +43,7 @@ attributes:
 """
 EXAMPLES = r"""
 - name: Repair what Compose would not
-  jupyterhub.home.mend:
+  jupyterhub.home.repair:
     project: jupyterhub-home
     directory: /opt/jupyterhub-home
 """
@@ -124,7 +124,7 @@ class Project:
             self.say(f"Named {right} again: {name}", f"Would be named {right} again: {name}")
 
     def renew_network(self, network: dict[str, Any] | None) -> dict[str, list[str]]:
-        """Make the network as Compose does; gives the aliases of whoever was in it and is to be in it again."""
+        """Make the network as Compose does; returns the aliases of whoever was in it and is to be in it again."""
         names = sorted(member["Name"] for member in ((network or {}).get("Containers") or {}).values())
         members = {
             name: thing["NetworkSettings"]["Networks"][self.network].get("Aliases") or []

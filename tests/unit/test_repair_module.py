@@ -1,4 +1,4 @@
-"""jupyterhub.home.mend: a project's network, hub volume and containers as Compose left them."""
+"""jupyterhub.home.repair: a project's network, hub volume and containers as Compose left them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
-from ansible_collections.jupyterhub.home.plugins.modules import mend
+from ansible_collections.jupyterhub.home.plugins.modules import repair
 from conftest import RunModule
 from fake_engine import Engine
 from notes import foretold
@@ -43,16 +43,16 @@ def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
         arguments = {"project": "home", "directory": str(tmp_path)}
         engine.save()
         untouched, files = engine.load(), sorted((engine.here / "volumes").rglob("*"))
-        tried = run_module(mend, arguments, check=True)
+        tried = run_module(repair, arguments, check=True)
         assert engine.load() == untouched and sorted((engine.here / "volumes").rglob("*")) == files
-        done = run_module(mend, arguments)
+        done = run_module(repair, arguments)
         assert not done.get("failed"), done
         assert tried["done"] == [foretold(note) for note in done["done"]]
         assert (tried["changed"], tried["renews"]) == (done["changed"], done["renews"])
         assert not tried["done"] or tried["diff"] != done["diff"]
         after = engine.load()
         for check in (False, True):
-            again = run_module(mend, arguments, check=check)
+            again = run_module(repair, arguments, check=check)
             assert (again["changed"], again["done"]) == (False, []) and engine.load() == after
         return done
 
@@ -181,9 +181,9 @@ def test_a_kill_at_any_step_loses_nothing(
 
     arguments = {"project": "home", "directory": str(tmp_path)}
     with monkeypatch.context() as patch:
-        patch.setattr(mend, "docker", counted(engine_docker, lambda *a: a[0] == "rm" or a[:2] in CHANGING))
+        patch.setattr(repair, "docker", counted(engine_docker, lambda *a: a[0] == "rm" or a[:2] in CHANGING))
         patch.setattr(Path, "rename", counted(Path.rename, lambda *a: True))
-        project = mend.Project("home", tmp_path, pretend=False)
+        project = repair.Project("home", tmp_path, pretend=False)
         if kill <= 7:
             with pytest.raises(Killed):
                 project.mend()
@@ -191,11 +191,11 @@ def test_a_kill_at_any_step_loses_nothing(
             project.mend()
     kept = [path.name for path in (engine.here / "volumes").rglob("database")]
     assert kept == ["database"]
-    done = run_module(mend, arguments)
+    done = run_module(repair, arguments)
     assert not done.get("failed") and done["changed"] is (kill <= 7), done
     assert engine.load()["volumes"] == {"home-data": {"labels": LABELLED}}
     assert engine.files() == {"home-data": ["database"]}
-    assert not run_module(mend, arguments)["changed"]
+    assert not run_module(repair, arguments)["changed"]
 
 
 def test_an_empty_volume_is_moved_too(engine: Engine, four_steps: Mend) -> None:
@@ -223,7 +223,7 @@ def test_two_volumes_with_files_are_left_alone(
 ) -> None:
     engine.volume("home-data-aside", ASIDE, "older database")
     engine.save()
-    failed = run_module(mend, {"project": "home", "directory": str(tmp_path)}, check=check)
+    failed = run_module(repair, {"project": "home", "directory": str(tmp_path)}, check=check)
     assert failed["failed"] and "Both volumes home-data and home-data-aside have files" in failed["msg"]
     assert engine.files() == {"home-data": ["database"], "home-data-aside": ["older database"]}
     assert "home-hub" in engine.load()["containers"]
@@ -234,7 +234,7 @@ def test_a_volume_that_somebody_uses_is_left_alone(engine: Engine, run_module: R
     engine.state["containers"]["backup"] = engine.container({}, volumes=("home-data",))
     engine.state["containers"].pop("home-hub")
     engine.save()
-    failed = run_module(mend, {"project": "home", "directory": str(tmp_path)})
+    failed = run_module(repair, {"project": "home", "directory": str(tmp_path)})
     assert "The volume home-data is in use by backup. Remove that container" in failed["msg"]
     assert engine.files() == {"home-data": ["database"]}
 
