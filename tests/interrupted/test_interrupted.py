@@ -211,7 +211,7 @@ class Machine:
         varying = {
             "secrets/proxy-token": r"[0-9a-f]{64}\n",
             "hub/users-token": r"[0-9a-f]{64}\n",
-            "hub/edition": r"[0-9a-f]{16}\n",
+            "hub/generation": r"[0-9a-f]{16}\n",
             "users/passwd": r"([a-z.]+:x:1[0-9]{5}:100000::/nonexistent:/usr/sbin/nologin\n)+",
             "users/shadow": r"([a-z.]+:(!|\$[6y]\$[^:\n]{40,}):::::::\n)+",
         }

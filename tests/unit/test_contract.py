@@ -19,7 +19,7 @@ NAMES = re.compile(
     r"com\.docker\.compose|jupyterhub-home\.(project|user|trial|settings|tokens)|5808[12]"
     r"|-(hub|proxy|data|aside|trial|user-|watch\.service)$|(?<!jupyterhub)-home$|^proxy$"
     r"|^(compose\.yml|written\.json|users\.json|undeclared\.json)$"
-    r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|edition|tried)|secrets/.+|users/.+)$"
+    r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|generation|tried)|secrets/.+|users/.+)$"
 )
 
 
