@@ -50,7 +50,8 @@ class World:
     def addresses(self) -> dict[str, str]:
         """Two addresses that the tests reach; the second is added to the machine by the first look."""
         own = address(self.host)
-        other = re.sub(r"\.\d+\.\d+$", ".255.7", own)  # far from those that Docker gives, in the same network
+        # Far from those that Docker gives, in the same network, and no other test machine's beside it.
+        other = re.sub(r"\.\d+(\.\d+)$", r".255\1", own)
         self.host.check_output(f"ip address replace {other}/16 dev eth0")
         return {OWN: own, OTHER: other}
 
