@@ -92,11 +92,18 @@ class ActionModule(ActionBase):
         return probe
 
     def check_deployment(
-        self, good: dict[str, Any], machine: dict[str, Any], task_vars: dict[str, Any], report: Report
+        self,
+        good: dict[str, Any],
+        machine: dict[str, Any],
+        missing: list[str],
+        task_vars: dict[str, Any],
+        report: Report,
     ) -> None:
-        """Whether a hub with these variables can be on the machine, in place of the one that may be there."""
+        """Whether a hub with these variables can be on the machine, in place of the one that may be there.
+
+        missing: images that the engine does not have.
+        """
         tags = {tag for tag in ("docker", "images", "hub") if runs(tag, task_vars)}
-        missing = desired_images(good, self.role / CONTEXTS, machine["images"])["missing"]
         check_machine(good, machine, report, writes=writes_much(machine, missing, tags))
         new_vault = task_vars.get("__jupyterhub_home_new_vault") is not None  # see scripts/hub.py
         if new_vault or runs("users", task_vars):
@@ -124,7 +131,8 @@ class ActionModule(ActionBase):
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
         checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if self.entry == "main":
-            self.check_deployment(good, machine, task_vars, report)
+            images = desired_images(good, self.role / CONTEXTS, machine["images"])
+            self.check_deployment(good, machine, images["missing"], task_vars, report)
         elif not report.mistakes:
             check_uninstall(good, machine, report)
         if probe["holder"]:
@@ -137,5 +145,5 @@ class ActionModule(ActionBase):
             for mount in good["mounts"]:
                 mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
             declared = self._templar.template(task_vars[f"{PREFIX}mounts"])
-            checked |= desired(good, declared, machine, self.role)
+            checked |= desired(good, declared, machine, images, self.role)
         return {**result, "changed": False, **checked}

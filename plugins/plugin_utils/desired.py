@@ -17,7 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     spawner_settings,
     start_digest,
 )
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, desired_images, digest, tree
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs
 
 # Of what images are built with, in the role's folder.
@@ -85,17 +85,17 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def desired(good: dict[str, Any], mounts: Any, machine: dict[str, Any], role: Path) -> dict[str, Any]:
+def desired(
+    good: dict[str, Any], mounts: Any, machine: dict[str, Any], images: dict[str, Any], role: Path
+) -> dict[str, Any]:
     """What the tasks place and compare.
 
-    good: the checked variables; mounts: that variable as written; machine: what was found; role: the role's folder.
-    Returns, without the owner's secrets, `docker` (see docker_needs), `images` (see desired_images),
+    good: the checked variables; mounts: that variable as written; machine: what was found; images: see desired_images;
+    role: the role's folder. Returns, without the owner's secrets, `docker` (see docker_needs), `images`,
     `hub`, `spawner` (their settings), `files` (below the role's folder on the machine), `contexts` (those of them that
     builds need), `files_digest`, `trial_digest` ('nothing' without a trial), `local_url`, `invitation` (lines),
     `list_decides` (whether the list of users decides whom the hub knows) and the places of `places`.
     """
-    contexts = role / CONTEXTS
-    images = desired_images(good, contexts, machine["images"])
     config, extra = good["config"], good["extra_config"]
     hub, tags = hub_settings(good), images["tags"]
     spawner = spawner_settings(good, tags["user"], bool(machine["ca_bundle"]))
@@ -106,7 +106,7 @@ def desired(good: dict[str, Any], mounts: Any, machine: dict[str, Any], role: Pa
     compose = compose_project(
         good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"])
     )
-    there = context_files(images, contexts)
+    there = context_files(images, role / CONTEXTS)
     files = {
         **there,
         **project_files(good, compose, spawner, trial),

@@ -17,7 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils import desired as 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import desired, with_content
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import start_digest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import tree
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import DOCKER_PACKAGES, SYSTEMS, docker_needs
 from conftest import ROLE
 
@@ -50,7 +50,9 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def derive(machine: dict[str, Any] | None = None, role: Path = ROLE, **settings: Any) -> dict[str, Any]:
     """What follows from the defaults, with other values for some settings."""
     good = {**SETTINGS, "config": {}, "extra_config": "", **settings}
-    return desired(good, good["mounts"], merged(MACHINE, machine or {}), role)
+    found = merged(MACHINE, machine or {})
+    images = desired_images(good, role / desired_module.CONTEXTS, found["images"])
+    return desired(good, good["mounts"], found, images, role)
 
 
 # --- Docker -----------------------------------------------------------------------------------------------------------
