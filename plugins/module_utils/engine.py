@@ -74,13 +74,18 @@ def inspect(*names: str) -> dict[str, dict[str, Any]]:
     return {thing["Name"].lstrip("/"): thing for thing in json.loads(printed or "[]")}
 
 
-def has_image(image: str) -> bool:
-    """Whether the engine has an image; without an engine, which check mode may meet, it has none."""
+def succeeds(*arguments: str) -> bool:
+    """Whether a docker command does; not where there is no engine, which check mode may meet."""
     try:
-        docker("image", "inspect", image)
+        docker(*arguments)
     except EngineError:
         return False
     return True
+
+
+def has_image(image: str) -> bool:
+    """Whether the engine has an image."""
+    return succeeds("image", "inspect", image)
 
 
 def compose_labels(project: str, what: str, own: str) -> dict[str, str]:
@@ -154,8 +159,4 @@ def unattached(project: str, network: dict[str, Any] | None) -> list[str]:
 
 def remove_image(image: str) -> bool:
     """Whether an image could be removed; Docker keeps one that any container uses."""
-    try:
-        docker("image", "rm", image)
-    except EngineError:
-        return False
-    return True
+    return succeeds("image", "rm", image)

@@ -60,8 +60,8 @@ def image_folder(info: dict[str, Any]) -> str:
 def limits(info: dict[str, Any]) -> list[str]:
     """What the kernel can limit a container in, by the word of the engine of a docker info, else by the kernel's."""
     if info.get("ServerVersion"):
-        told = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}
-        return [name for name, key in told.items() if info.get(key, True)]
+        keys = {"memory": "MemoryLimit", "cpu": "CpuCfsQuota", "pids": "PidsLimit"}
+        return [name for name, key in keys.items() if info.get(key, True)]
     try:
         return CONTROLLERS.read_text(encoding="utf-8").split()
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import digest
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import present
 
 
 def has_other_login(config: dict[str, Any], extra_config: str) -> bool:
@@ -42,5 +43,5 @@ def start_digest(hub: dict[str, Any], config: dict[str, Any], extra_config: str,
     Another authenticator than ours reads the admins then; so they are in it.
     """
     other = has_other_login(config, extra_config)
-    admins = sorted(user["name"] for user in users if user.get("admin") and user.get("state", "present") == "present")
+    admins = sorted(user["name"] for user in users if user.get("admin") and present(user))
     return digest({**hub, "config": config}, extra_config, admins if other else [])
