@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `make hub`, `make check`, `make uninstall`, `make vault` and `make password` do.
+"""What `make hub`, `make check`, `make vault`, `make password` and, by its name, a playbook of playbooks/ do.
 
 First comes what can be known before it takes time (options, sudo), then Ansible's environment, the vault on first use,
 and Ansible.
@@ -203,11 +203,11 @@ def converge(arguments: list[str]) -> int:
     return status
 
 
-def uninstall(arguments: list[str]) -> int:
-    """Remove the hub; returns Ansible's exit status."""
+def other_job(book: str, arguments: list[str]) -> int:
+    """Run one of the playbooks, which need no vault; returns Ansible's exit status."""
     password = sudo_password()
     set_up(password)
-    return play("playbooks/uninstall.yml", arguments, password).returncode
+    return play(book, arguments, password).returncode
 
 
 def edit_vault() -> int:
@@ -277,8 +277,8 @@ def main() -> int:
         return edit_vault()
     if job == "password":
         return print_hash()
-    if job == "uninstall":
-        return uninstall(ansible_options())
+    if (ROOT / (book := f"playbooks/{job}.yml")).exists():
+        return other_job(book, ansible_options())
     return converge([*(["--check", "--diff"] if job == "check" else []), *ansible_options()])
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hub
@@ -105,7 +106,7 @@ def test_sudo_is_tried_before_anything_is_made(
     made: list[object] = []
     monkeypatch.setattr(hub, "set_up", made.append)
     hub.VAULT.unlink()
-    for job in (hub.converge, hub.uninstall):
+    for job in (hub.converge, partial(hub.other_job, "playbooks/uninstall.yml")):
         type_in(monkeypatch, *answers)
         with pytest.raises(SystemExit) as ended:
             job([])
@@ -176,7 +177,11 @@ def test_converge_other_machines(ansible: Path, project: Path, monkeypatch: pyte
     assert ansible.read_text() == "site.yml -i inventory/home -K\n"
 
 
-def test_uninstall_makes_no_vault(ansible: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_playbook_is_run_by_its_name_and_makes_no_vault(
+    ansible: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "playbooks").mkdir()
+    (project / "playbooks/uninstall.yml").touch()
     hub.VAULT.unlink()
     monkeypatch.setattr(os, "getuid", lambda: 0)
     monkeypatch.setattr(sys, "argv", ["hub.py", "uninstall"])
