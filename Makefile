@@ -78,7 +78,7 @@ test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test
 bench: ## Measure against floors, as ratios in one run
 	@tests/run.sh bench
 
-docs: test-venv ## Write the table in docs/variables.md anew
+docs: test-venv ## Write the defaults and the table of variables anew, from the argument specs
 	@"$(TEST_VENV)/bin/python" scripts/variables.py --write
 
 lock: test-venv ## Raise every pinned version

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The table of variables in docs/variables.md, made from the role's argument specs.
+"""The role's defaults/main.yml and the table in docs/variables.md, made from its argument specs.
 
-Without an option it is printed; --write puts it into that file, --check fails when the file has another one.
+--write puts them into these files, --check fails when a file has something else.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ROOT / "roles/jupyterhub_home/meta/argument_specs.yml"
+DEFAULTS = Path("roles/jupyterhub_home/defaults/main.yml")
 PAGE = Path("docs/variables.md")
 PLACE = re.compile(r"(?<=<!-- variables -->\n).*?(?=<!-- /variables -->)", re.DOTALL)
 TYPES = {
@@ -24,12 +26,12 @@ TYPES = {
 }  # fmt: skip
 
 
-def options() -> dict[str, dict[str, Any]]:
-    """The public variables in the order of the specs, those of other playbooks last."""
-    entry_points = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]
+def options(*entry_points: str) -> dict[str, dict[str, Any]]:
+    """The public variables of these entry points, or of all, in the order of the specs."""
+    entries = yaml.safe_load(SPECS.read_text(encoding="utf-8"))["argument_specs"]
     found: dict[str, dict[str, Any]] = {}
-    for entry in [entry_points["main"], *entry_points.values()]:
-        for name, option in entry["options"].items():
+    for entry in entry_points or entries:
+        for name, option in entries[entry]["options"].items():
             found.setdefault(name, option)
     return found
 
@@ -70,22 +72,49 @@ def table() -> str:
     return head + "".join(f"{row}\n" for row in rows(options()))
 
 
-def main() -> int:
-    page = ROOT / PAGE
-    text = page.read_text(encoding="utf-8") if page.exists() else ""
-    if sys.argv[1:] and len(PLACE.findall(text)) != 1:
+def comments() -> dict[str, list[str]]:
+    """The comment lines above each variable in the specs."""
+    above = re.compile(r"((?:^ {6}#.*\n)*)^ {6}(\w+):$", re.MULTILINE)
+    found: dict[str, list[str]] = {}
+    for lines, name in above.findall(SPECS.read_text(encoding="utf-8")):
+        found.setdefault(name, [line.strip() for line in lines.splitlines()])
+    return found
+
+
+def defaults() -> str:
+    """The whole text of defaults/main.yml: of each variable its heading, description, examples and default."""
+    text = "---\n# Every variable of the role. Written by `make docs` from meta/argument_specs.yml: edit that.\n"
+    above = comments()
+    for name, option in options("main").items():
+        headings = [line for line in above[name] if line.startswith("# --- ")]
+        choices = f" One of {', '.join(option['choices'])}." if "choices" in option else ""
+        meaning = textwrap.fill(option["description"].replace("`", "") + choices, 118, break_on_hyphens=False)
+        text += "".join(f"\n{line:-<76}\n" for line in headings)
+        text += textwrap.indent(meaning, "# ") + "\n"
+        text += "".join(f"{line}\n" for line in above[name] if line not in headings)
+        default = option["default"]
+        shown = '""' if default == "" else yaml.safe_dump(default, default_flow_style=True).splitlines()[0]
+        text += f"{name}: {shown}\n"
+    return text
+
+
+def page() -> str:
+    """The whole text of docs/variables.md, with the table in its place."""
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    if len(PLACE.findall(text)) != 1:
         sys.exit(f"{PAGE} has no place for the table: the lines <!-- variables --> and <!-- /variables -->, once.")
     # A function as replacement, so that backslashes in the table stay what they are.
-    wanted = PLACE.sub(lambda _: table(), text)
-    if sys.argv[1:] == ["--write"]:
-        page.write_text(wanted, encoding="utf-8")
-    elif sys.argv[1:] == ["--check"]:
-        if text != wanted:
-            sys.exit(f"{PAGE} has another table of variables than the argument specs give. Write it anew: make docs")
-    elif sys.argv[1:]:
-        sys.exit("usage: variables.py [--write | --check]")
-    else:
-        print(table(), end="")
+    return PLACE.sub(lambda _: table(), text)
+
+
+def main() -> int:
+    if sys.argv[1:] not in (["--write"], ["--check"]):
+        sys.exit("usage: variables.py --write | --check")
+    for path, desired in {DEFAULTS: defaults(), PAGE: page()}.items():
+        if sys.argv[1] == "--write":
+            (ROOT / path).write_text(desired, encoding="utf-8")
+        elif (ROOT / path).read_text(encoding="utf-8") != desired:
+            sys.exit(f"{path} is not what the argument specs give. Write it anew: make docs")
     return 0
 
 

@@ -46,7 +46,7 @@ run mypy check_types
 run shellcheck shellcheck "${shell[@]}"
 run yamllint yamllint --strict .
 run ansible-lint ansible-lint --offline -q -c .ansible-lint.yml
-run 'table of variables' python scripts/variables.py --check
+run 'variables' python scripts/variables.py --check
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'Failed: %s\n' "$(printf '%s, ' "${failed[@]}" | sed 's/, $//')"

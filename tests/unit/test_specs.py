@@ -31,10 +31,18 @@ def test_specs_and_defaults_are_equal() -> None:
 
 
 def test_every_default_is_explained() -> None:
-    lines = (ROLE / "defaults/main.yml").read_text().splitlines()
-    for before, line in itertools.pairwise(lines):
+    """Headings, meaning, examples and value, in the order of the specs."""
+    text = (ROLE / "defaults/main.yml").read_text()
+    assert list(DEFAULTS) == list(SPECS["main"]["options"])
+    assert re.findall(r"^# --- (.*?) -+$", text, re.M) == [
+        "Who", "Where", "Servers", "Images", "Machine", "Anything else"
+    ]  # fmt: skip
+    for before, line in itertools.pairwise(text.splitlines()):
         if line.startswith("jupyterhub_home_"):
-            assert before.startswith("#"), line
+            assert before.startswith("# "), line
+    for variable in ("users", "mounts"):
+        (examples,) = re.findall(rf"((?:^#   - .*\n)+)^jupyterhub_home_{variable}: ", text, re.M)
+        assert isinstance(yaml.safe_load(examples.replace("#   - ", "- ")), list)
 
 
 def descriptions(options: dict[str, Any]) -> list[str]:
@@ -100,15 +108,17 @@ def test_the_table_has_every_option() -> None:
     assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
 
 
-def test_the_page_has_the_table() -> None:
-    (found,) = variables.PLACE.findall((ROOT / variables.PAGE).read_text())
-    assert found == variables.table(), "make docs writes it anew"
+def test_what_is_written_is_what_the_specs_give() -> None:
+    assert (ROOT / variables.PAGE).read_text() == variables.page(), "make docs writes it anew"
+    assert (ROOT / variables.DEFAULTS).read_text() == variables.defaults(), "make docs writes it anew"
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with a page whose table is old."""
+    """A clone with old defaults, and a page whose table is old."""
     specs = variables.SPECS.relative_to(ROOT)
+    (tmp_path / variables.DEFAULTS).parent.mkdir(parents=True)
+    (tmp_path / variables.DEFAULTS).write_text("old\n")
     (tmp_path / variables.PAGE).parent.mkdir()
     for path in (specs, Path("scripts/variables.py")):
         (tmp_path / path).parent.mkdir(parents=True)
@@ -122,15 +132,19 @@ def run(clone: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, text=True, capture_output=True, check=False)
 
 
-def test_the_table_is_checked_and_written(clone: Path) -> None:
-    page = clone / variables.PAGE
-    assert run(clone, "--check").returncode == 1
-    assert page.read_text().count("old") == 1
+def test_both_are_checked_and_written(clone: Path) -> None:
+    page, defaults = clone / variables.PAGE, clone / variables.DEFAULTS
+    found = run(clone, "--check")
+    assert found.returncode == 1 and str(variables.DEFAULTS) in found.stderr
+    assert page.read_text().count("old") == 1 and defaults.read_text() == "old\n"
     assert run(clone, "--write").returncode == 0
     assert page.read_text().startswith("before\n<!-- variables -->\n| variable |")
     assert page.read_text().endswith("|\n<!-- /variables -->\nafter\n")
+    assert defaults.read_text() == variables.defaults()
     assert run(clone, "--check").returncode == 0
-    assert run(clone).stdout == variables.table()
+    page.write_text(page.read_text().replace("| variable |", "| name |"))
+    found = run(clone, "--check")
+    assert found.returncode == 1 and str(variables.PAGE) in found.stderr
 
 
 @pytest.mark.parametrize("text", ["", "<!-- variables -->\n", "<!-- variables -->\n<!-- /variables -->\n" * 2])
