@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import requests
 from client import wait_until
 from conftest import ClientFactory
 from testinfra.host import Host
@@ -18,6 +19,23 @@ print('begun', flush=True)
 while not pathlib.Path('go').exists():
     pass
 print('done')
+"""
+# What looks like a token in the memory of the Jupyter server that the kernel belongs to.
+READ_TOKENS = """
+import os, re
+server, found = os.getppid(), set()
+with open(f'/proc/{server}/maps') as maps, open(f'/proc/{server}/mem', 'rb', 0) as memory:
+    for place, rights in (line.split()[:2] for line in maps if '[v' not in line):
+        at, end = (int(one, 16) for one in place.split('-')) if rights.startswith('rw') else (0, 0)
+        while at < end:
+            memory.seek(at)
+            part = memory.read(min(end - at, 2**20)) or b'?'
+            found |= set(re.findall(rb'(?i)token\\W{1,2}([0-9a-f]{32})(?![0-9a-f])', part))
+            at += len(part)
+own = os.environ['JUPYTERHUB_API_TOKEN'].encode()
+with open(f'/proc/{server}/environ', 'rb') as environment:
+    assert own in environment.read()
+print(*sorted(one.decode() for one in found | {own}))
 """
 
 
@@ -46,6 +64,17 @@ def test_idle_server_stops_and_a_busy_one_does_not(serve: ClientFactory, short_t
 
     after = bob.server()
     assert before is not None and after is not None and after["started"] == before["started"]
+    # bob's server has been asked for a while. What bob reads there opens no other server, and tells of nobody else.
+    opened = []
+    for token in bob.run(READ_TOKENS).split():
+        answer = requests.get(f"{bob.url}/hub/api/user", headers={"Authorization": f"token {token}"}, timeout=30)
+        if answer.status_code == 200:
+            opened.append(answer.json())
+    assert len(opened) > 1, "the culler's is not there: then this test proves nothing"
+    for found in opened:
+        assert found["name"] == "bob"
+        assert all(scope.endswith(("=bob", "=bob/")) for scope in found["scopes"]), found["scopes"]
+
     bob.save("go", "")
     assert kernel.result(cell).endswith("done\n")
     kernel.close()

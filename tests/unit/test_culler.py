@@ -10,7 +10,10 @@ from typing import Any
 import culler
 import pytest
 import settings_files
+from configuration import our_services
 from hub_settings import SPAWNER
+from real_hub import TOKEN, MakeHub
+from tornado.httpclient import HTTPClientError
 
 TICK = 5  # seconds between two looks of the culler
 START = datetime(2026, 11, 25, tzinfo=UTC)
@@ -248,20 +251,114 @@ def test_without_a_limit_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.Mon
     assert server.asked == []
 
 
-def test_a_server_is_asked_below_the_address_that_it_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+class Network:
+    """The hub and servers as HTTP finds them: what each was asked with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, now: list[timedelta]) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.made = 0
+        self.status = 200
+        network = self
+
+        async def fetch(_: Any, url: str, headers: dict[str, str], body: str = "", **__: Any) -> Any:
+            network.asked.append((url.partition("?")[0], headers["Authorization"].removeprefix("token ")))
+            if url.startswith("http://hub/"):
+                network.made += 1
+                (scope,) = json.loads(body)["scopes"]
+                return SimpleNamespace(body=json.dumps({"token": f"{scope} {network.made}"}).encode())
+            if network.status != 200:
+                raise HTTPClientError(network.status)
+            return SimpleNamespace(body=b"[]")
+
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the culler's own")
+        monkeypatch.setenv("JUPYTERHUB_API_URL", "http://hub/hub/api")
+        monkeypatch.setattr(culler, "tokens", {})
+        monkeypatch.setattr(culler, "utcnow", lambda: START + now[0])
+        monkeypatch.setattr("tornado.httpclient.AsyncHTTPClient.fetch", fetch)
+
+    def ask(self, name: str = "alice/", **state: str) -> Any:
+        server = {"full_name": name, "url": f"/new/user/{name}", "state": {"object_id": "0123456789abcdef", **state}}
+        return asyncio.run(culler.ask(server, "kernels"))
+
+
+@pytest.fixture
+def now() -> list[timedelta]:
+    """The time since START."""
+    return [timedelta()]
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch, now: list[timedelta]) -> Network:
+    return Network(monkeypatch, now)
+
+
+def test_a_server_is_asked_below_the_address_that_it_started_with(network: Network) -> None:
     """The hub's own address may be another since."""
-    asked = []
-
-    async def fetch(self: Any, url: str, **_: Any) -> Any:
-        asked.append(url)
-        return SimpleNamespace(body=b"[]")
-
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "t")
-    monkeypatch.setattr("tornado.httpclient.AsyncHTTPClient.fetch", fetch)
-    for state in ({}, {"base_url": "/old/user/alice/"}):
-        server = {"url": "/new/user/alice/", "state": {"object_id": "0123456789abcdef", **state}}
-        asyncio.run(culler.ask(server, "kernels"))
-    assert [url.split("?")[0] for url in asked] == [
+    network.ask()
+    network.ask(base_url="/old/user/alice/")
+    assert [url for url, _ in network.asked if not url.startswith("http://hub/")] == [
         "http://0123456789ab:8888/new/user/alice/api/kernels",
         "http://0123456789ab:8888/old/user/alice/api/kernels",
     ]
+
+
+def test_no_server_is_asked_with_what_opens_another(network: Network, now: list[timedelta]) -> None:
+    """Whoever runs code there can read it. The culler's own token goes to the hub alone."""
+    for name in ("alice/", "alice/work", "bob.b/", "alice/"):
+        network.ask(name)
+    assert network.asked == [
+        ("http://hub/hub/api/users/alice/tokens", "the culler's own"),
+        ("http://0123456789ab:8888/new/user/alice/api/kernels", "access:servers!server=alice/ 1"),
+        ("http://hub/hub/api/users/alice/tokens", "the culler's own"),
+        ("http://0123456789ab:8888/new/user/alice/workapi/kernels", "access:servers!server=alice/work 2"),
+        ("http://hub/hub/api/users/bob.b/tokens", "the culler's own"),
+        ("http://0123456789ab:8888/new/user/bob.b/api/kernels", "access:servers!server=bob.b/ 3"),
+        ("http://0123456789ab:8888/new/user/alice/api/kernels", "access:servers!server=alice/ 1"),
+    ]
+    now[0] = culler.TOKEN_USED
+    network.ask()
+    assert network.asked[-1][1] == "access:servers!server=alice/ 4", "the first will end some time"
+
+
+def test_a_token_that_was_taken_back(network: Network) -> None:
+    network.ask()
+    network.status = 403
+    with pytest.raises(HTTPClientError):
+        network.ask()
+    network.status = 200
+    network.ask()
+    assert network.asked[-1][1] == "access:servers!server=alice/ 2"
+
+
+def test_what_a_servers_token_opens(make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of JupyterHub itself, with the culler's role: one server, and nothing of the hub's but whose it is."""
+    monkeypatch.setattr(settings_files, "USERS_TOKEN", tmp_path / "users-token")
+    settings_files.USERS_TOKEN.write_text("secret-of-ansible")
+    scopes = next(role["scopes"] for role in our_services("secret")[1] if role["name"] == "idle-culler")
+    hub = make_hub(
+        "sqlite:///:memory:",
+        JupyterHub={
+            "services": [{"name": "idle-culler", "api_token": TOKEN}],
+            "load_roles": [{"name": "idle-culler", "services": ["idle-culler"], "scopes": scopes}],
+        },
+    )
+    for name in ("alice", "bob"):
+        hub.add_in_the_pages(name)
+        hub.serve(name)
+    hub.row("alice").admin = True
+    hub.db.commit()
+    monkeypatch.setattr(culler, "tokens", {})
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", TOKEN)
+    monkeypatch.setenv("JUPYTERHUB_API_URL", f"{hub.url}/api")
+    token = hub.run(culler.token_for({"full_name": "alice/"}))
+    found = hub.run(hub.fetch("/api/user", token)).body
+    assert found["name"] == "alice"
+    assert set(found["scopes"]) == {
+        "access:servers!server=alice/", "read:users:name!user=alice", "read:users:groups!user=alice",
+    }  # fmt: skip
+    for method, path, body in (
+        ("GET", "/users", None), ("GET", "/users/bob", None), ("PATCH", "/users/bob", '{"admin": true}'),
+        ("POST", "/users/bob/server", "{}"), ("POST", "/users/bob/tokens", "{}"), ("POST", "/users/alice/tokens", "{}"),
+    ):  # fmt: skip
+        answer = hub.run(hub.fetch(f"/api{path}", token, body, method))
+        assert answer.status in (403, 404), (path, answer)

@@ -87,10 +87,9 @@ def our_services(proxy_token: str) -> tuple[list[Settings], list[Settings]]:
     scopes = {
         "proxy": ["proxy"],
         "ansible": [reconcile.SCOPE],
-        # The last two to ask a server whether it is busy: its container's name, and to be let in.
+        # The last two to ask a server whether it is busy: its container's name, and a token that opens it.
         "idle-culler": [
-            "list:users", "read:users:activity", "read:servers", "delete:servers",
-            "admin:server_state", "access:servers",
+            "list:users", "read:users:activity", "read:servers", "delete:servers", "admin:server_state", "tokens",
         ],
     }  # fmt: skip
     return services, [{"name": name, "services": [name], "scopes": given} for name, given in scopes.items()]

@@ -8,6 +8,9 @@ because it may be busy.
 
 A server is watched from its start on, because what a kernel did is lost with it, and what was seen
 is kept in a file, because the culler ends with the hub.
+
+Whoever runs code in a server can read what the server is asked with. So each is asked with a token of its
+own user's that opens this one server, and the culler's own token goes to the hub alone.
 """
 
 import json
@@ -30,6 +33,7 @@ PORT = 8888  # DockerSpawner's
 REQUEST_TIMEOUT = 20  # seconds
 ASK_EVERY = timedelta(minutes=10)  # at the longest
 FORGET = timedelta(days=1)  # what is said of a server that is there no more
+TOKEN_USED = timedelta(minutes=30)  # for so long a server is asked with the same one, which is good for twice as long
 
 Model = dict[str, Any]
 
@@ -67,6 +71,33 @@ def keep_seen(seen: dict[str, Watch], now: datetime) -> None:
         get_logger().warning("What was seen of servers cannot be written down: %s", error)
 
 
+tokens: dict[str, tuple[str, datetime]] = {}  # what opens each server, and when it is asked with another
+
+
+async def token_for(server: Model) -> str:
+    """A token that opens this server and nothing else, from the hub."""
+    name = server["full_name"]  # USER/SERVER
+    now: datetime = utcnow()
+    token, until = tokens.get(name, ("", now))
+    if now < until:
+        return token
+    wanted = {
+        "note": "idle culler: whether this server is busy",
+        "expires_in": int(2 * TOKEN_USED.total_seconds()),
+        "scopes": [f"access:servers!server={name}"],
+    }
+    response = await AsyncHTTPClient().fetch(
+        f"{os.environ['JUPYTERHUB_API_URL']}/users/{quote(name.partition('/')[0])}/tokens",
+        method="POST",
+        headers={"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"},
+        body=json.dumps(wanted),
+        request_timeout=REQUEST_TIMEOUT,
+    )
+    token = json.loads(response.body)["token"]
+    tokens[name] = token, now + TOKEN_USED
+    return token
+
+
 async def ask(server: Model, path: str, **arguments: str) -> Any:
     """GET from a server's own API, not through the proxy, which would count as activity.
 
@@ -76,12 +107,14 @@ async def ask(server: Model, path: str, **arguments: str) -> Any:
     base = server["state"].get("base_url", server["url"])  # of when it started
     query = "&".join(f"{key}={value}" for key, value in arguments.items())
     url = f"http://{host}:{PORT}{base}api/{path}?no_track_activity=1&{query}"
-    headers = {"Authorization": f"token {os.environ['JUPYTERHUB_API_TOKEN']}"}
+    headers = {"Authorization": f"token {await token_for(server)}"}
     try:
         response = await AsyncHTTPClient().fetch(url, headers=headers, request_timeout=REQUEST_TIMEOUT)
     except HTTPClientError as error:
         if error.code == 404:
             return None
+        if error.code == 403:  # its user took the token back
+            tokens.pop(server["full_name"], None)
         raise
     return json.loads(response.body)
 
