@@ -97,6 +97,17 @@ def test_images_keep_nothing_of_the_builds_secrets(host: Host) -> None:
         assert "pip.conf" not in kept.stdout and "npmrc" not in kept.stdout
 
 
+def test_no_program_of_an_image_runs_as_somebody_else(host: Host) -> None:
+    """None is setuid or setgid; `env` shows that something was looked at."""
+    listing = host.check_output("docker image ls --format '{{.Repository}}:{{.Tag}}' 'jupyterhub-home/*'").split()
+    images = [image for image in listing if not image.startswith("jupyterhub-home/base:")]
+    assert len(images) >= 3
+    for image in images:
+        find = "find / -xdev -type f -perm /6000 -o -path /usr/bin/env"
+        found = host.run(f"docker run --rm --name jhh-setuid --user 0 --entrypoint sh {image} -c '{find}'")
+        assert found.stdout.split() == ["/usr/bin/env"], image
+
+
 def test_process_list_shows_no_secret(host: Host, secrets: list[str]) -> None:
     assert not shown(secrets, host.check_output("cat /proc/[0-9]*/cmdline | tr '\\0' ' '"))
 
