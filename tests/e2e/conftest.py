@@ -18,6 +18,12 @@ PASSWORDS = {user["name"]: user["password"] for user in DECLARED if "password" i
 ClientFactory = Callable[[str], HubClient]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `last` ends the hub that the others need: it runs after them, whatever its file is called."""
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 @pytest.fixture(scope="module")
 def url(host: Host) -> str:
     """The hub's address, as another device on the machine's network uses it."""

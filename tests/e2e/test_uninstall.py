@@ -1,12 +1,15 @@
-"""The end of a hub; by its name the last file that runs."""
+"""The end of a hub."""
 
 from __future__ import annotations
 
 import subprocess
 from typing import Any
 
+import pytest
 from machine import containers, playbook
 from testinfra.host import Host
+
+pytestmark = pytest.mark.last
 
 DIRECTORY = "/opt/jupyterhub-home"
 LEASE = "/run/jupyterhub-home.lease"
