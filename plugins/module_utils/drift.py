@@ -59,8 +59,8 @@ def project_state(
     """What somebody else changed about the services and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
-    start: some of that is for Compose to repair. mend: some of it Compose would not repair. folder: from which the hub
-    was started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
+    start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
+    started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Mend what somebody changed about the project's network, hub volume and containers, and Compose would not."""
+"""Repair what somebody changed about the project's network, hub volume and containers, and Compose would not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
 
 DOCUMENTATION = r"""
 module: repair
-short_description: Mend a Compose project where Compose itself would stop or look away
+short_description: Repair a Compose project where Compose itself would stop or look away
 description:
   - The containers of a trial that a killed run left are removed.
   - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
@@ -48,7 +48,7 @@ EXAMPLES = r"""
     directory: /opt/jupyterhub-home
 """
 RETURN = r"""
-done: {description: "What was, or would be, mended, in words.", type: list, elements: str, returned: always}
+done: {description: "What was, or would be, repaired, in words.", type: list, elements: str, returned: always}
 renews: {description: "Whether Compose has to make a container now.", type: bool, returned: always}
 """
 
@@ -87,18 +87,18 @@ class Project:
         self.removed.add(name)
         self.say(f"Removed, to be made anew: {name}", f"Would be removed, to be made anew: {name}")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """All of it, in the order in which a kill does least harm; raises EngineError."""
         if left := sorted(inspect(*contract.trial_containers(self.name))):
             if not self.pretend:
                 remove_trial(self.name)
             for name in left:
                 self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
-        self.mend_volume()
+        self.repair_volume()
         network = inspect(self.network).get(self.network)
         whole = network and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
         for name, container in sorted(self.containers().items()):
-            self.mend_container(name, container, network if whole else None)
+            self.repair_container(name, container, network if whole else None)
         members = {} if whole else self.renew_network(network)
         for server in unattached(self.name, network if whole else None):
             members.setdefault(server, [])
@@ -106,7 +106,7 @@ class Project:
             self.do("network", "connect", *(f"--alias={alias}" for alias in aliases), self.network, member)
             self.say(f"Connected to the network: {member}", f"Would be connected to the network: {member}")
 
-    def mend_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
+    def repair_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
         """Have a container go on as it is, or remove it if it cannot."""
         service = container["Config"]["Labels"].get(contract.COMPOSE_SERVICE)
         if service not in contract.services():
@@ -141,7 +141,7 @@ class Project:
         self.say(f"Network made anew: {self.network}", f"Network would be made anew: {self.network}")
         return members
 
-    def mend_volume(self) -> None:
+    def repair_volume(self) -> None:
         """Give the hub's volume its labels: its folder goes to a second volume, and to a new one of the old name."""
         name, aside = contract.data_volume(self.name), contract.aside_volume(self.name)
         labels = compose_labels(self.name, "volume", contract.DATA)
@@ -210,7 +210,7 @@ def main() -> None:
     )
     project = Project(module.params["project"], Path(module.params["directory"]), pretend=module.check_mode)
     try:
-        project.mend()
+        project.repair()
     except EngineError as error:
         module.fail_json(msg=str(error), changed=bool(project.done), done=project.done)
     after = "".join(f"{line}\n" for line in project.done)

@@ -74,7 +74,7 @@ added: {description: Accounts that were not there., type: list, elements: str, r
 removed: {description: Accounts that are there no more., type: list, elements: str, returned: always}
 updated: {description: Accounts with another password or other rights., type: list, elements: str, returned: always}
 reconciled: {description: "Whether the hub's database was looked at, or need not be.", type: bool, returned: always}
-notes: {description: "What was or would be mended beyond that, in words.", type: list, elements: str, returned: always}
+notes: {description: "What was or would be repaired, in words.", type: list, elements: str, returned: always}
 outdated: {description: "Running servers, and which of their settings are not today's.", type: dict, returned: always}
 """
 
@@ -246,7 +246,7 @@ def present_url(url: str, settings: Path) -> str:
 
 
 def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | None:
-    """What the hub found and, but in check mode, mended; None in check mode when it does not answer.
+    """What the hub found and, but in check mode, repaired; None in check mode when it does not answer.
 
     Raises HubError.
     """

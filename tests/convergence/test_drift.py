@@ -16,7 +16,7 @@ ROLE = "jupyterhub_home : "
 ACCOUNTS = f"{ROLE}users | Make accounts, the hub and home volumes match the list"
 IMAGES = f"{ROLE}images | Build or pull what is missing (minutes on the first run)"
 FILES = f"{ROLE}files | Write the compose project, the hub's settings and secrets"
-MEND = f"{ROLE}hub | Repair what Compose would not"
+REPAIR = f"{ROLE}hub | Repair what Compose would not"
 START = f"{ROLE}hub | Start what changed"
 P = "jupyterhub-home"
 FOLDER = f"/opt/{P}"
@@ -65,7 +65,7 @@ def test_paused_and_renamed(story: Story, host: Host) -> None:
     ids = on(host, "docker ps --quiet --no-trunc")
     on(host, "docker pause {P}-hub {P}-proxy", "docker rename {P}-proxy elsewhere")
     change = story.change()
-    assert change.tasks == [MEND]
+    assert change.tasks == [REPAIR]
     both_say(
         change,
         "Found: the container jupyterhub-home-hub was paused.",
@@ -78,7 +78,7 @@ def test_disconnected_from_the_network(story: Story, host: Host) -> None:
     for name in ("hub", "user-alice"):
         on(host, f"docker network disconnect {P} {P}-{name}")
     change = story.change(restarts={"hub"}, cuts=True)
-    assert change.tasks == [MEND, START]
+    assert change.tasks == [REPAIR, START]
     both_say(
         change,
         "Found: the container jupyterhub-home-hub was not in its network.",
@@ -121,7 +121,7 @@ def test_the_network(story: Story, host: Host, way: str) -> None:
             container, *alias = name.split(maxsplit=1)
             on(host, f"docker network connect {' '.join(alias)} {P} {P}-{container}")
     change = story.change(restarts={"hub", "proxy"}, cuts=True)
-    assert change.tasks == [MEND, START]
+    assert change.tasks == [REPAIR, START]
     both_say(
         change,
         f"Found: the network jupyterhub-home {'was gone' if way == 'gone' else 'had other labels'}.",
@@ -156,7 +156,7 @@ def test_the_volume_has_other_labels(story: Story, host: Host) -> None:
     relabelled(host)
     before = of_the_hub(host)
     change = story.change()
-    assert change.tasks == [MEND, START]
+    assert change.tasks == [REPAIR, START]
     both_say(change, "Found: the volume jupyterhub-home-data had other labels.")
     assert labels(host, "volume", f"{P}-data") == right
     assert of_the_hub(host) == before

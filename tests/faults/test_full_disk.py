@@ -102,7 +102,7 @@ def test_a_hub_that_docker_could_not_start_comes_back(machine: Machine, alice: H
     machine.serves("bob")
 
 
-def test_a_hub_that_docker_takes_for_running_is_mended_by_a_run(machine: Machine, run: Run, alice: HubClient) -> None:
+def test_a_hub_that_docker_takes_for_running_is_repaired_by_a_run(machine: Machine, run: Run, alice: HubClient) -> None:
     """Where nothing watches, as on a machine without systemd."""
     machine.do(f"systemctl stop {WATCH}", f"rm -rf {RESERVE}", f"touch {RESERVE}")
     fill(machine)

@@ -1,4 +1,4 @@
-"""Runs of site.yml that are killed at many points, each followed by one that must mend all, and two runs at once.
+"""Runs of site.yml that are killed at many points, each followed by one that must repair all, and two runs at once.
 
 Where a run is killed follows from its own output and from what appears on the machine, never from a clock alone; the
 verdict depends on neither. A part of a second drawn at random makes the kill fall within a module: JHH_SEED=N draws the
@@ -244,7 +244,7 @@ class Machine:
             self.check(variables)
         assert [step.header for step in again.result() if step.changed] == []
 
-    def mended(self, variables: dict[str, Any]) -> None:
+    def repaired(self, variables: dict[str, Any]) -> None:
         """A whole run after a killed one leaves nothing to do."""
         complete(variables)
         self.settled(variables)
@@ -326,7 +326,7 @@ def test_killed_on_the_way_from_nothing(machine: Machine, say: Any) -> None:
         machine.host.check_output(REMOVE_ALL)
         kill_at(Run(FIRST), machine, at(step), step.seconds, index % 2 == 0, say)
         machine.check_files()
-        machine.mended(FIRST)
+        machine.repaired(FIRST)
 
 
 def test_killed_in_a_change(machine: Machine, say: Any) -> None:
@@ -349,7 +349,7 @@ def test_killed_in_a_change(machine: Machine, say: Any) -> None:
         variables = next(settings)
         kill_at(Run(variables), machine, at(step), step.seconds, index % 2 == 0, say)
         machine.check_files()
-        machine.mended(variables)
+        machine.repaired(variables)
 
     alice = serve_alice(machine, variables)
     assert alice.load("kept.txt") == "from before"

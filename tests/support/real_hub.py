@@ -147,7 +147,7 @@ class Hub:
         body = request(users, keep_undeclared=keep, pretend=pretend, decides=decides)
         return self.post(body, token)
 
-    def mend(self, users: dict[str, Any], *, pretend: bool = False, keep: bool = False) -> dict[str, Any]:
+    def reconcile(self, users: dict[str, Any], *, pretend: bool = False, keep: bool = False) -> dict[str, Any]:
         """The differences that the hub found, without those kinds that there were none of."""
         answer = self.ask(users, pretend=pretend, keep=keep)
         assert answer.status == 200, answer.body
@@ -224,7 +224,7 @@ def hubs(loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(settings_files, "USERS", tmp_path / "users.json")
     monkeypatch.setattr(settings_files, "UNDECLARED", tmp_path / "undeclared.json")
-    upstream.mend(settings_files.declared_users)
+    upstream.patch(settings_files.declared_users)
     nothing: dict[str, Any] = {"running": set(), "stuck": set(), "stopped": []}
     for name, empty in nothing.items():
         monkeypatch.setattr(FakeSpawner, name, empty, raising=False)

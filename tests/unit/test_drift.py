@@ -112,7 +112,7 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "mend"),
+    ("name", "found", "repair"),
     [
         ("home-hub", "the container home-hub was gone.", False),
         ("home-proxy", "the container home-proxy was gone.", False),
@@ -120,10 +120,10 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
         ("home", "the network home was gone.", True),
     ],
 )
-def test_what_is_gone_is_said(project: Project, name: str, found: str, mend: bool) -> None:
+def test_what_is_gone_is_said(project: Project, name: str, found: str, repair: bool) -> None:
     del project.things[name]
     assert project.look() == (False, [found])
-    assert (project.state["repair"], project.state["start"]) == (mend, not mend)
+    assert (project.state["repair"], project.state["start"]) == (repair, not repair)
 
 
 def test_a_renamed_container(project: Project) -> None:

@@ -20,7 +20,7 @@ from users_contract import entry as user
 
 
 def test_only_the_service_with_the_scope_may_ask(hub: Hub) -> None:
-    hub.mend({"alice": user(admin=True)})
+    hub.reconcile({"alice": user(admin=True)})
     admin = hub.row("alice").new_api_token()
     assert hub.who(admin) == 200
     for token in (admin, TOKEN[::-1], "nonsense"):
@@ -31,14 +31,14 @@ def test_only_the_service_with_the_scope_may_ask(hub: Hub) -> None:
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", "null", '{"users": {}, "pretend": false}', "{"])
 def test_a_wish_without_a_form(hub: Hub, body: str) -> None:
-    hub.mend({"alice": user()})
+    hub.reconcile({"alice": user()})
     answer = hub.post(body)
     assert answer.status == 400 and answer.body["message"]
     assert hub.rows().keys() == {"alice"}
 
 
 def test_a_server_that_does_not_settle(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.mend({"alice": user(), "bob": user()})
+    hub.reconcile({"alice": user(), "bob": user()})
     hub.serve("bob")._spawn_pending = True
     monkeypatch.setattr(reconcile, "PENDING_MAX", 0)
     answer = hub.ask({"alice": user()})
@@ -48,7 +48,7 @@ def test_a_server_that_does_not_settle(hub: Hub, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_server_that_the_proxy_does_not_let_go(hub: Hub, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
-    hub.mend({"bob": user()})
+    hub.reconcile({"bob": user()})
     hub.serve("bob")
     if ended:  # which the hub has not seen yet
         FakeSpawner.running.clear()
@@ -59,7 +59,7 @@ def test_a_server_that_the_proxy_does_not_let_go(hub: Hub, monkeypatch: pytest.M
 
 def test_one_who_cannot_go_holds_up_nobody_else(hub: Hub) -> None:
     """And the answer comes when the others are gone."""
-    hub.mend({name: user() for name in ("alice", "bob", "carl", "dora")})
+    hub.reconcile({name: user() for name in ("alice", "bob", "carl", "dora")})
     for name in ("bob", "carl"):
         hub.serve(name)
     FakeSpawner.stuck.add("bob")
@@ -70,19 +70,19 @@ def test_one_who_cannot_go_holds_up_nobody_else(hub: Hub) -> None:
 @pytest.mark.parametrize("lock", ["IMMEDIATE", "EXCLUSIVE"])
 def test_a_locked_database(make_hub: MakeHub, tmp_path: Path, lock: str) -> None:
     hub = make_hub(f"sqlite:///{tmp_path}/hub.sqlite")
-    hub.mend({"alice": user()})
+    hub.reconcile({"alice": user()})
     other = sqlite3.connect(tmp_path / "hub.sqlite", isolation_level=None)
     other.execute(f"BEGIN {lock}")
     assert hub.ask({"bob": user()}) == LOCKED
     other.execute("ROLLBACK")
     other.close()
-    assert hub.mend({"bob": user()}) == {"add": ["bob"], "remove": ["alice"]}
+    assert hub.reconcile({"bob": user()}) == {"add": ["bob"], "remove": ["alice"]}
 
 
 def test_a_damaged_database(make_hub: MakeHub, tmp_path: Path) -> None:
     path = tmp_path / "hub.sqlite"
     hub = make_hub(f"sqlite:///{path}")
-    hub.mend({"alice": user()})
+    hub.reconcile({"alice": user()})
     path.write_bytes(b"no database" * 10000)
     answer = hub.ask({"bob": user()})
     assert answer.status == 503
@@ -91,7 +91,7 @@ def test_a_damaged_database(make_hub: MakeHub, tmp_path: Path) -> None:
 
 def test_two_at_a_time_do_not_meet(hub: Hub) -> None:
     """Two runs that both add and remove: the second waits, and finds what the first left."""
-    hub.mend({"alice": user(), "bob": user()})
+    hub.reconcile({"alice": user(), "bob": user()})
     hub.serve("bob")
     body = json.dumps(request({"carl": user()}))
 

@@ -32,11 +32,11 @@ def engine(engine: Engine) -> Engine:
     return engine
 
 
-Mend = Callable[..., dict[str, Any]]
+Repair = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
+def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Repair:
     """four_steps(): check, real, real again, check again; what the first two say."""
 
     def run() -> dict[str, Any]:
@@ -59,19 +59,19 @@ def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Mend:
     return run
 
 
-def test_nothing_to_mend(four_steps: Mend) -> None:
+def test_nothing_to_repair(four_steps: Repair) -> None:
     done = four_steps()
     assert (done["changed"], done["done"], done["renews"]) == (False, [], False)
 
 
-def test_what_a_trial_left_goes(engine: Engine, four_steps: Mend) -> None:
+def test_what_a_trial_left_goes(engine: Engine, four_steps: Repair) -> None:
     for name in ("home-trial", "home-trial-server", "home-trial-server-home"):
         engine.state["containers"][name] = engine.container({"jupyterhub-home.trial": "home"}, "home")
     done = four_steps()
     assert done["done"] == [f"Removed, left by a trial: home-trial{part}" for part in ("", "-server", "-server-home")]
 
 
-def test_paused_and_renamed_go_on(engine: Engine, four_steps: Mend) -> None:
+def test_paused_and_renamed_go_on(engine: Engine, four_steps: Repair) -> None:
     containers = engine.state["containers"]
     containers["elsewhere"] = containers.pop("home-proxy")
     for name in ("home-hub", "elsewhere"):
@@ -86,14 +86,14 @@ def test_paused_and_renamed_go_on(engine: Engine, four_steps: Mend) -> None:
     assert {c["status"] for c in engine.load()["containers"].values()} == {"running"}
 
 
-def test_a_second_one_of_a_service_goes(engine: Engine, four_steps: Mend) -> None:
+def test_a_second_one_of_a_service_goes(engine: Engine, four_steps: Repair) -> None:
     engine.state["containers"]["copy"] = engine.service("proxy")
     done = four_steps()
     assert done["done"] == ["Removed, to be made anew: copy"]
     assert "home-proxy" in engine.load()["containers"]
 
 
-def test_who_left_the_network(engine: Engine, four_steps: Mend) -> None:
+def test_who_left_the_network(engine: Engine, four_steps: Repair) -> None:
     """A service is removed, a server connected; others have their reasons."""
     containers = engine.state["containers"]
     for name in ("home-hub", "home-user-alice", "other"):
@@ -107,14 +107,14 @@ def test_who_left_the_network(engine: Engine, four_steps: Mend) -> None:
     assert (after["other"]["in"], list(after["home-user-bob"]["in"])) == ({}, ["lab"])
 
 
-def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Mend) -> None:
+def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Repair) -> None:
     engine.state["containers"]["home-hub"]["state"] = {"Pid": 2**22 + 1}
     done = four_steps()
     assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
 
 
 @pytest.mark.parametrize("labels", [{}, {**NETWORK, "com.docker.compose.network": "default"}, None])
-def test_a_network_of_somebody_else(engine: Engine, four_steps: Mend, labels: dict[str, str] | None) -> None:
+def test_a_network_of_somebody_else(engine: Engine, four_steps: Repair, labels: dict[str, str] | None) -> None:
     """Everybody who was in it is connected again, with the same aliases; None: it is gone."""
     containers = engine.state["containers"]
     if labels is None:
@@ -143,7 +143,7 @@ LABELLED = {**VOLUME, "com.docker.compose.version": "2.26.1"}
 
 
 @pytest.mark.parametrize("labels", [{}, {**VOLUME, "com.docker.compose.project": "lab"}])
-def test_a_volume_of_somebody_else(engine: Engine, four_steps: Mend, labels: dict[str, str]) -> None:
+def test_a_volume_of_somebody_else(engine: Engine, four_steps: Repair, labels: dict[str, str]) -> None:
     engine.state["volumes"]["home-data"]["labels"] = labels
     place = engine.here / "volumes/home-data/_data/database"
     same = place.stat().st_ino
@@ -186,9 +186,9 @@ def test_a_kill_at_any_step_loses_nothing(
         project = repair.Project("home", tmp_path, pretend=False)
         if kill <= 7:
             with pytest.raises(Killed):
-                project.mend()
+                project.repair()
         else:
-            project.mend()
+            project.repair()
     kept = [path.name for path in (engine.here / "volumes").rglob("database")]
     assert kept == ["database"]
     done = run_module(repair, arguments)
@@ -198,14 +198,14 @@ def test_a_kill_at_any_step_loses_nothing(
     assert not run_module(repair, arguments)["changed"]
 
 
-def test_an_empty_volume_is_moved_too(engine: Engine, four_steps: Mend) -> None:
+def test_an_empty_volume_is_moved_too(engine: Engine, four_steps: Repair) -> None:
     engine.state["volumes"]["home-data"]["labels"] = {}
     (engine.here / "volumes/home-data/_data/database").unlink()
     four_steps()
     assert engine.files() == {"home-data": []}
 
 
-def test_only_the_empty_second_volume_is_there(engine: Engine, four_steps: Mend) -> None:
+def test_only_the_empty_second_volume_is_there(engine: Engine, four_steps: Repair) -> None:
     """A run was killed while it moved an empty one."""
     engine.state["containers"].pop("home-hub")
     engine.state["volumes"] = {}
@@ -239,14 +239,14 @@ def test_a_volume_that_somebody_uses_is_left_alone(engine: Engine, run_module: R
     assert engine.files() == {"home-data": ["database"]}
 
 
-def test_a_volume_that_is_elsewhere_stays_as_it_is(engine: Engine, four_steps: Mend) -> None:
+def test_a_volume_that_is_elsewhere_stays_as_it_is(engine: Engine, four_steps: Repair) -> None:
     """Its owner made it so, on another machine for example."""
     engine.state["volumes"]["home-data"] = {"labels": {}, "options": {"type": "nfs"}}
     assert four_steps()["done"] == []
 
 
 @pytest.mark.usefixtures("imagined")
-def test_a_service_that_the_contract_has_is_repaired(engine: Engine, four_steps: Mend) -> None:
+def test_a_service_that_the_contract_has_is_repaired(engine: Engine, four_steps: Repair) -> None:
     containers = engine.state["containers"]
     containers["elsewhere"] = engine.service("spark") | {"status": "paused"}
     assert four_steps()["done"] == ["Paused no more: elsewhere", "Named home-spark again: elsewhere"]

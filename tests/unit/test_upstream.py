@@ -1,4 +1,4 @@
-"""upstream: what JupyterHub does wrong does no harm, and rows that nobody can have are mended."""
+"""upstream: what JupyterHub does wrong does no harm, and rows that nobody can have are repaired."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_of_a_service_that_cannot_be_nothing_stays(restart: Restart, name: str, 
     hub = restart()
     assert hub.call("POST", f"/services/{name}", **service).status == 400
     assert {name for (name,) in hub.db.query(orm.Service.name)} == {"ansible", "other"}
-    assert restart().mend({}) == {"remove": ["mia"]}
+    assert restart().reconcile({}) == {"remove": ["mia"]}
 
 
 def test_a_service_that_ends_every_start_is_removed(restart: Restart) -> None:
@@ -112,14 +112,14 @@ def test_a_user_who_lost_the_name_has_it_again(restart: Restart, declare: Declar
     """At the start of the hub, with a running server that goes on; the last one is of JupyterHub's own renaming."""
     desired = declare({"alice": user(), "bob": user(admin=True, groups=["lab"])})
     hub = restart()
-    hub.mend(desired)
+    hub.reconcile(desired)
     token = hub.row("bob").new_api_token()
     hub.serve("bob").orm_spawner.server.base_url = "/user/bob/"
     hub.db.commit()
     hub.db.query(orm.User).filter_by(name="bob").update({"name": called})
     hub.db.commit()
     hub = restart()
-    assert hub.mend(desired) == {}
+    assert hub.reconcile(desired) == {}
     assert hub.rows()["bob"] == (True, {"admin", "user"}, {"lab"})
     assert hub.app.users["bob"].spawners[""].active and hub.who(token) == 200
     assert FakeSpawner.stopped == []
@@ -133,7 +133,7 @@ def test_a_user_of_the_pages_is_known_by_the_running_server(restart: Restart) ->
     hub.db.commit()
     hub = restart("update users set name = null")
     assert hub.rows().keys() == {"zoé"}, "of carl nothing tells"
-    assert hub.mend({}) == {"remove": ["zoé"], "running": ["zoé"]}
+    assert hub.reconcile({}) == {"remove": ["zoé"], "running": ["zoé"]}
     assert FakeSpawner.stopped == [("zoé", True)]
 
 
@@ -142,7 +142,7 @@ def test_who_has_logged_in_anew_since(restart: Restart, declare: Declare, second
     """The first row's server goes on in the second row; with a server of that it has ended already."""
     hub = restart()
     desired = declare({"bob": user()})
-    hub.mend(desired)
+    hub.reconcile(desired)
     token = hub.row("bob").new_api_token()
     hub.serve("bob").orm_spawner.state = {"object_id": "first"}
     hub.db.commit()
@@ -153,7 +153,7 @@ def test_who_has_logged_in_anew_since(restart: Restart, declare: Declare, second
     spawner = hub.app.users["bob"].spawners[""]
     assert (spawner.active, spawner.orm_spawner.state) == (True, {"object_id": "second" if second else "first"})
     assert hub.who(token) == 200
-    assert hub.mend(desired) == {"log_out": ["bob"]}
+    assert hub.reconcile(desired) == {"log_out": ["bob"]}
     assert hub.db.query(orm.Spawner).count() == 1
 
 
@@ -168,33 +168,33 @@ NEW_BOB = [
 def test_users_who_were_renamed_into_each_other(hub: Hub) -> None:
     """Each has the other's session, which no two rows may have at any time."""
     desired = {"alice": user(), "bob": user(), "carl": user()}
-    hub.mend(desired)
+    hub.reconcile(desired)
     for old, new in (("alice", "x"), ("bob", "alice"), ("carl", "bob"), ("x", "carl")):
         hub.db.query(orm.User).filter_by(name=old).update({"name": new})
     hub.db.commit()
-    assert hub.mend(desired) == {"log_out": ["alice", "bob", "carl"]}
+    assert hub.reconcile(desired) == {"log_out": ["alice", "bob", "carl"]}
     assert {name: hub.row(name).cookie_id for name in desired} == {name: f"declared-{name}-s1" for name in desired}
     hub.db.execute(text("update users set name = 'someone' where name = 'alice'"))
     hub.db.commit()
-    assert hub.mend(desired) == {"mended": ["alice had the name 'someone'"]}
+    assert hub.reconcile(desired) == {"mended": ["alice had the name 'someone'"]}
 
 
 def test_a_server_without_a_user(restart: Restart) -> None:
     """Its user is there again: it ends with the user, or goes on."""
     hub = restart()
-    hub.mend({"alice": user(), "bob": user()})
+    hub.reconcile({"alice": user(), "bob": user()})
     for name in ("alice", "bob"):
         hub.serve(name).orm_spawner.server.base_url = f"/user/{name}/"
     hub.db.commit()
     hub = restart("delete from users where name = 'bob'", "update spawners set user_id = null")
-    assert hub.mend({"alice": user()}) == {"remove": ["bob"], "running": ["bob"]}
+    assert hub.reconcile({"alice": user()}) == {"remove": ["bob"], "running": ["bob"]}
     assert FakeSpawner.stopped == [("bob", True)]
     assert hub.app.users["alice"].spawners[""].active
 
 
-def test_a_running_hub_is_mended_too(hub: Hub) -> None:
+def test_a_running_hub_is_repaired_too(hub: Hub) -> None:
     desired = {"alice": user(), "bob": user(groups=["lab"])}
-    hub.mend(desired)
+    hub.reconcile(desired)
     hub.serve("bob")
     hub.add_in_the_pages("zoe")
     for statement in (
@@ -205,15 +205,15 @@ def test_a_running_hub_is_mended_too(hub: Hub) -> None:
         hub.db.execute(text(statement))
     hub.db.commit()
     before = hub.count()
-    tried = hub.mend(desired, pretend=True)
+    tried = hub.reconcile(desired, pretend=True)
     assert hub.count() == before
-    assert hub.mend(desired) == tried
+    assert hub.reconcile(desired) == tried
     assert sorted(tried.pop("mended")) == [
         "a group had no name", "a user was there a second time, with the name None",
         "bob was there a second time, with the name None",
     ]  # fmt: skip
     assert tried == {"log_out": ["bob"], "groups": {"bob": ["lab"]}}
-    assert hub.mend(desired) == {}
+    assert hub.reconcile(desired) == {}
     assert hub.app.users["bob"].spawners[""].active and FakeSpawner.stopped == []
 
 

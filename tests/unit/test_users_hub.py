@@ -71,7 +71,7 @@ def test_the_hub_gets_the_users_of_the_file(folder: Path, converge: Converge, se
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_what_the_hub_mends_is_a_change(converge: Converge, serve: Serve, check: bool) -> None:
+def test_what_the_hub_repairs_is_a_change(converge: Converge, serve: Serve, check: bool) -> None:
     converge(ALICE, BOB)
     found = {
         "add": ["alice"], "remove": ["zoe", "yan"], "running": ["zoe"], "promote": ["alice"], "demote": ["bob"],

@@ -115,7 +115,7 @@ def test_check_mode_changes_nothing(folder: Path, converge: Converge) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_lost_or_damaged_file_is_mended(folder: Path, converge: Converge, name: str) -> None:
+def test_a_lost_or_damaged_file_is_repaired(folder: Path, converge: Converge, name: str) -> None:
     converge(ALICE, BOB)
     before = contents(folder)
     (folder / name).unlink()

@@ -101,7 +101,7 @@ def configure(c: Config) -> Settings:
     token = read_text(settings_files.TOKEN)
     users = declared_users()
     read_json(settings_files.SPAWNER)  # a broken file shows now, not at the first spawn
-    upstream.mend(declared_users)
+    upstream.patch(declared_users)
 
     configure_hub(c, hub["base_url"])
     configure_connections(c, token)

@@ -44,13 +44,13 @@ def user_of(spawner: orm.Spawner) -> str | None:
     return unquote(address[1]) if address else None
 
 
-def mend_rows(db: Session, users: Users) -> list[str]:
-    """Mend rows that nobody can have, with which JupyterHub does not start; returns what was mended, in words.
+def repair_rows(db: Session, users: Users) -> list[str]:
+    """Repair rows that nobody can have, with which JupyterHub does not start; returns what was repaired, in words.
 
     A user without a name, or with one that was changed in the running hub, gets the own one back, and a running server
     without a user its user: nobody's work ends. users: as for `differences`. Commits nothing.
     """
-    mended = []
+    repaired = []
     names = {cookie_id(user): name for name, user in users.items()}
     for row_id, called, cookie in db.query(orm.User.id, orm.User.name, orm.User.cookie_id).all():
         nameless = not (called or "").strip()
@@ -61,12 +61,12 @@ def mend_rows(db: Session, users: Users) -> list[str]:
         name = names.get(cookie) or next(filter(None, map(user_of, servers)), None)
         if name and not orm.User.find(db, name):
             row.name = name
-            mended.append(f"{name} had the name {called!r}")
+            repaired.append(f"{name} had the name {called!r}")
             continue
         if name:  # who has logged in anew since
             hand_over(row, orm.User.find(db, name))
         db.delete(row)
-        mended.append(f"{name or 'a user'} was there a second time, with the name {called!r}")
+        repaired.append(f"{name or 'a user'} was there a second time, with the name {called!r}")
     for spawner in db.query(orm.Spawner).filter(~orm.Spawner.user.has()).all():
         name = user_of(spawner)
         if name and not orm.User.find(db, name):
@@ -76,16 +76,16 @@ def mend_rows(db: Session, users: Users) -> list[str]:
             adopt(orm.User.find(db, name), spawner)
         else:
             db.delete(spawner)
-        mended.append(f"a server of {name or 'nobody'} had no user")
+        repaired.append(f"a server of {name or 'nobody'} had no user")
     for group in db.query(orm.Group).filter(no_name(orm.Group.name)).all():
         db.delete(group)
-        mended.append("a group had no name")
+        repaired.append("a group had no name")
     nowhere = orm.Service.url.is_not(None) & (orm.Service.url != "") & (orm.Service._server_id.is_(None))
     for service in db.query(orm.Service).filter(~orm.Service.from_config, or_(no_name(orm.Service.name), nowhere)):
         db.delete(service)
-        mended.append(f"the service {service.name} was not whole")
+        repaired.append(f"the service {service.name} was not whole")
     db.flush()
-    return mended
+    return repaired
 
 
 def hand_over(row: orm.User, other: orm.User) -> None:
@@ -158,7 +158,7 @@ def end_sessions(db: Session, row: orm.User, new_cookie_id: str) -> None:
 
 
 class UsersHandler(APIHandler):
-    """POST {users, keep_undeclared, servers, pretend}: the differences that were, or with pretend would be, mended.
+    """POST {users, keep_undeclared, servers, pretend}: the differences that were, or with pretend would be, repaired.
 
     decides: whether the list is about to decide who is known, whatever the present authenticator; a hub with another
     one answers 404 else. servers: what spawner.json has, or will have. A server that was started with something else is
@@ -200,10 +200,10 @@ class UsersHandler(APIHandler):
         kept_groups = set(self.app.load_groups) | {g for role in self.app.load_roles for g in role.get("groups", [])}
         try:
             async with self.one_at_a_time:
-                mended = mend_rows(self.db, desired["users"])
+                repaired = repair_rows(self.db, desired["users"])
                 found = differences(self.db, desired["users"], desired["keep_undeclared"], kept_groups)
-                found["mended"] = mended
-                if mended:
+                found["mended"] = repaired
+                if repaired:
                     self.db.rollback() if desired["pretend"] else self.forget_stale()
                 found["running"] = self.running(found["remove"])
                 if not desired["pretend"]:
@@ -219,7 +219,7 @@ class UsersHandler(APIHandler):
         return [name for name, user in known.items() if user and any(s.active for s in user.spawners.values())]
 
     def forget_stale(self) -> None:
-        """Let JupyterHub take from the database anew what `mend_rows` made another there."""
+        """Let JupyterHub take from the database anew what `repair_rows` made another there."""
         for number, user in list(self.users.items()):
             rows = user.orm_user.orm_spawners
             if inspect(user.orm_user).deleted or any(

@@ -1,4 +1,4 @@
-"""What JupyterHub 6.1.1 does wrong, mended around it; each of these goes when JupyterHub does it right.
+"""What JupyterHub 6.1.1 does wrong, patched here; each of these goes when JupyterHub does it right.
 
 And the page on which Ansible posts the users, which is there whatever the authenticator.
 """
@@ -69,17 +69,17 @@ def refuse_no_name(_row: Any, name: Any, *_: Any) -> None:
         raise web.HTTPError(400, f"{name!r} is no name")
 
 
-def mend_rows_first(init_users: Callable[..., Any], declared: Callable[[], reconcile.Users]) -> Callable[..., Any]:
-    """JupyterHub.init_users, the first step of its start that looks at rows, with those rows mended."""
+def repair_rows_first(init_users: Callable[..., Any], declared: Callable[[], reconcile.Users]) -> Callable[..., Any]:
+    """JupyterHub.init_users, the first step of its start that looks at rows, with those rows repaired."""
 
     @functools.wraps(init_users)
-    async def mend_and_init(app: JupyterHub) -> None:
-        for what in reconcile.mend_rows(app.db, declared()):
+    async def repair_and_init(app: JupyterHub) -> None:
+        for what in reconcile.repair_rows(app.db, declared()):
             app.log.warning("Found in the database, and mended: %s", what)
         app.db.commit()
         await init_users(app)
 
-    return mend_and_init
+    return repair_and_init
 
 
 def only_whole_services(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def only_whole_services(make: Callable[..., Any]) -> Callable[..., Any]:
     return make_or_remove
 
 
-def mend(declared: Callable[[], reconcile.Users]) -> None:
+def patch(declared: Callable[[], reconcile.Users]) -> None:
     """Put all of this in place, once; declared: gives the users of users.json."""
     if any(handler is UserHandler for _, handler in apihandlers.default_handlers):
         return
@@ -117,6 +117,6 @@ def mend(declared: Callable[[], reconcile.Users]) -> None:
     handlers.PrefixRedirectHandler = PrefixHandler
     for table in (orm.User, orm.Group, orm.Service):
         event.listen(table.name, "set", refuse_no_name)
-    JupyterHub.init_users = mend_rows_first(JupyterHub.init_users, declared)
+    JupyterHub.init_users = repair_rows_first(JupyterHub.init_users, declared)
     for name in ("service_from_spec", "service_from_orm"):
         setattr(JupyterHub, name, only_whole_services(getattr(JupyterHub, name)))
