@@ -113,7 +113,7 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     folders = {str(directory)}
     found: dict[str, list[str]] = {"units": [], "containers": [], "networks": [], "images": [], "volumes": []}
     unit = UNITS / contract.watch_unit(project)
-    found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == "watch" else []
+    found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == contract.WATCH else []
     if shutil.which("docker"):
         own = [container for container in containers() if project_of(container) == project]
         folders |= {container["folder"] for container in own if container["compose"] == project} - {""}

@@ -17,6 +17,9 @@ USERS_TOKEN, PROXY_TOKEN = "hub/users-token", "secrets/proxy-token"
 GENERATION = "hub/generation"  # changes when the hub must be made anew for a reason that no setting tells
 TRIED = "hub/tried"  # a digest of the settings that a trial has found to work
 USERS = "users"
+IMAGES = "images"  # what they are built from
+WATCH = "watch"
+WATCH_PROGRAM = f"{WATCH}/watch"
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -29,10 +32,10 @@ class Folder(NamedTuple):
 
 FOLDERS = (
     Folder("hub", exact=True),
-    Folder("images", exact=True),
+    Folder(IMAGES, exact=True),
     Folder("secrets", exact=True),
     Folder(USERS, exact=False),
-    Folder("watch", exact=True),
+    Folder(WATCH, exact=True),
 )
 
 
@@ -144,8 +147,13 @@ def user_of_volume(project: str, name: str) -> str:
 
 
 def watch_unit(project: str) -> str:
-    """The unit of what starts hub and proxy where Docker gives up, in the folder `watch`."""
+    """The unit of what starts hub and proxy where Docker gives up."""
     return f"{project}-watch.service"
+
+
+def watch_file(project: str) -> str:
+    """Where that unit is, below the project's directory."""
+    return f"{WATCH}/{watch_unit(project)}"
 
 
 # --- Keys of labels --------------------------------------------------------

@@ -177,7 +177,7 @@ def watched(project: str, directory: Path) -> bool:
     )
     place = os.path.realpath(shown.pop("FragmentPath", ""))
     right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
-    return shown == right and place == os.path.realpath(directory / "watch" / unit)
+    return shown == right and place == os.path.realpath(directory / contract.watch_file(project))
 
 
 def tried(record: Record) -> str:

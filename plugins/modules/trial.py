@@ -35,7 +35,7 @@ options:
   settings:
     type: str
     required: true
-    description: The hub's settings files as JSON text, path in the hub's container to text. They are in no output.
+    description: The hub's settings files as JSON text, file name to text. They are in no output.
   timeout: {type: int, default: 120, description: Seconds that the hub may take to get ready.}
 attributes:
   check_mode:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
     user_image: jupyterhub-home/user:0123456789ab
     owner: 58081
     directory: /opt/jupyterhub-home
-    settings: "{{ {'/etc/jupyterhub-home/hub.json': settings | to_json} | to_json }}"
+    settings: "{{ {'hub.json': settings | to_json} | to_json }}"
 """
 RETURN = r"""
 problems:
@@ -102,8 +102,10 @@ def command_line(wanted: dict[str, Any], network: str) -> list[str]:
 
 def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     """What the trial answers, {problems: ...}."""
+    settings = json.loads(wanted["settings"])
     request = {
-        "files": json.loads(wanted["settings"]), "host": contract.trial_containers(wanted["project"])[0],
+        "files": {f"{contract.HUB_SETTINGS_FOLDER}/{name}": text for name, text in settings.items()},
+        "host": contract.trial_containers(wanted["project"])[0],
         "network": network, "seconds": wanted["timeout"],
     }  # fmt: skip
     limit = wanted["timeout"] + 60 + (SERVERS_TIMEOUT if network else 0)

@@ -96,7 +96,7 @@ Description=Start hub and proxy of {project} where Docker gives up
 After=docker.service
 
 [Service]
-ExecStart=/bin/sh {settings["directory"]}/watch/watch {watched}
+ExecStart=/bin/sh {settings["directory"]}/{contract.WATCH_PROGRAM} {watched}
 Restart=always
 RestartSec=20
 

@@ -51,7 +51,7 @@ def compose_text(project: dict[str, Any]) -> str:
 def context_files(images: dict[str, Any], contexts: Path) -> dict[str, Any]:
     """The files that images are built with, below the role's folder on the machine."""
     own = [f"{build['name']}/{path}" for build in images["builds"] for path in tree(contexts / build["name"])]
-    return {f"images/{path}": {"src": str(contexts / path)} for path in (*SHARED, *own)}
+    return {f"{contract.IMAGES}/{path}": {"src": str(contexts / path)} for path in (*SHARED, *own)}
 
 
 def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: Any, tried: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
         contract.TRIED: {**FOR_THE_HUB, "content": f"{tried}\n"},
         contract.SPAWNER_SETTINGS: {**FOR_THE_HUB, "content": nice_json(spawner)},
         contract.COMPOSE_FILE: {"content": compose_text(compose)},
-        f"watch/{contract.watch_unit(settings['project'])}": {"content": watch_unit(settings)},
+        contract.watch_file(settings["project"]): {"content": watch_unit(settings)},
     }
 
 
@@ -77,10 +77,11 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
     project, directory = settings["project"], settings["directory"]
     return {
         "exact_folders": contract.exact_folders(),
+        "images_folder": contract.IMAGES,
         "users_folder": f"{directory}/{contract.USERS}",
         "users_token": f"{directory}/{contract.USERS_TOKEN}",
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
-        "watch_unit": f"{directory}/watch/{contract.watch_unit(project)}",
+        "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "hub_container": contract.container(project, contract.HUB.name),
     }
 
@@ -110,7 +111,7 @@ def desired(
     files = {
         **there,
         **project_files(good, compose, spawner, trial),
-        "watch/watch": {"src": str(role / "files/watch/watch")},
+        contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]

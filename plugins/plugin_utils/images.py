@@ -59,7 +59,7 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
         return {
             "name": name,
             "tag": f"{project}/{name}:{digest(base['tag'], shared, tree(contexts / name), own)[:12]}",
-            "context": f"{settings['directory']}/images",
+            "context": f"{settings['directory']}/{contract.IMAGES}",
             "packages": own,
         }
 

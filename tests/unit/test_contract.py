@@ -11,7 +11,7 @@ import settings_files
 import spawner
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import watch_unit
-from conftest import ROOT
+from conftest import ROLE, ROOT
 
 CONTRACT = ROOT / "plugins/module_utils/contract.py"
 # Labels, ids, ends of names, and files that more than one part knows.
@@ -19,6 +19,7 @@ NAMES = re.compile(
     r"com\.docker\.compose|jupyterhub-home\.(project|user|trial|settings|tokens)|5808[12]"
     r"|-(hub|proxy|data|aside|trial|user-|watch\.service)$|(?<!jupyterhub)-home$|^proxy$"
     r"|^(compose\.yml|written\.json|users\.json|undeclared\.json)$"
+    r"|^/?watch(/.*)?$|^/?images/|/images$|/etc/jupyterhub-home"
     r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|generation|tried)|secrets/.+|users/.+)$"
 )
 
@@ -49,6 +50,14 @@ def texts(path: Path) -> list[str]:
 def test_a_name_stands_in_the_contract_alone(path: Path) -> None:
     found = [text for text in texts(path) if NAMES.search(text)]
     assert bool(found) is (path == CONTRACT), f"write contract.NAME in place of {found}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROLE.glob("tasks/*.yml")) + sorted(ROLE.glob("vars/**/*.yml")), ids=lambda path: path.stem
+)
+def test_the_tasks_have_its_folders_from_it(path: Path) -> None:
+    named = "|".join([re.escape(contract.HUB_SETTINGS_FOLDER), *(rf"exact: .*\b{f}\b" for f in contract.folders())])
+    assert re.findall(named, path.read_text()) == []
 
 
 def test_the_watch_script_starts_every_service() -> None:
