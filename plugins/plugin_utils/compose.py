@@ -16,6 +16,12 @@ SERVICE = {
     "read_only": True,
     "tmpfs": ["/tmp"],
     "init": True,
+    # They answer while servers are busy: with as much of the processors as 16 of them, whose weight is Docker's 1,024.
+    "cpu_shares": 16384,
+    # What somebody may fill from the network is theirs alone; the hub needs 0.1 GB and 10 processes.
+    "mem_limit": "2g",
+    "memswap_limit": "2g",
+    "pids_limit": 1024,
     "networks": [contract.NETWORK],
     "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
 }

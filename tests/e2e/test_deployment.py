@@ -35,6 +35,15 @@ def test_gives_up_privileges(service: dict[str, Any]) -> None:
     assert "no-new-privileges:true" in service["HostConfig"]["SecurityOpt"]
 
 
+def test_neither_starves_nor_fills_the_machine(host: Host, service: dict[str, Any], serve: ClientFactory) -> None:
+    config = service["HostConfig"]
+    assert config["Memory"] == config["MemorySwap"] == 2 * 2**30
+    assert config["PidsLimit"] == 1024
+    serve("bob")
+    server = json.loads(host.check_output("docker inspect jupyterhub-home-user-bob"))[0]["HostConfig"]
+    assert config["CpuShares"] == 16 * (server["CpuShares"] or 1024)
+
+
 def test_looks_after_itself(service: dict[str, Any]) -> None:
     assert service["HostConfig"]["RestartPolicy"]["Name"] == "always"
     assert service["State"]["Health"]["Status"] in ("starting", "healthy")

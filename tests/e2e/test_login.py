@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import requests
 from client import HubClient, LoginRefused
 from conftest import DECLARED, PASSWORDS, ClientFactory
 from testinfra.host import Host
@@ -70,3 +71,16 @@ def test_refusal_tells_nothing_about_the_user(url: str) -> None:
             HubClient(url, name, "wrong").login()
         answers.add(str(refused.value))
     assert len(answers) == 1
+
+
+def test_the_hub_takes_no_large_body(url: str, serve: ClientFactory) -> None:
+    """It would keep it in memory, from anybody. A server's own pages take one, as an upload is."""
+    for path in ("/hub/login", "/hub/api/users", "/hub/spawn"):
+        small, large = (requests.post(f"{url}{path}", data=b"x" * size, timeout=60) for size in (2**20, 3 * 2**20))
+        assert small.status_code == 403, "without a login"
+        assert large.status_code in (400, 503), "503 where the proxy was still sending"
+    bob = serve("bob")
+    text = "x" * 3 * 2**20
+    bob.save("large.txt", text)
+    assert bob.load("large.txt") == text
+    bob.api("DELETE", "/contents/large.txt").raise_for_status()

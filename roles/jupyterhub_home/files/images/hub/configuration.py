@@ -12,8 +12,12 @@ from authenticator import HomeAuthenticator
 from mounts import WORK
 from settings_files import Settings, declared_users, read_json, read_text, undeclared_stay
 from spawner import HomeSpawner
+from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
+# Of a request to the hub, in bytes; Tornado would take 100 MB into memory from anybody. The largest that is sent on
+# purpose, Ansible's list of users, takes 130 bytes a user. What is for users' servers does not come through the hub.
+MAX_BODY = 2 * 2**20
 TEMPLATES = str(Path(__file__).with_name("templates"))
 
 
@@ -49,6 +53,7 @@ def configure_hub(c: Config, base_url: str) -> None:
     c.JupyterHub.authenticator_class = HomeAuthenticator
     c.JupyterHub.spawner_class = HomeSpawner
     c.JupyterHub.template_paths, c.JupyterHub.template_vars = [], {}
+    HTTPServer.configure(None, max_body_size=MAX_BODY)  # JupyterHub has no trait for it
 
 
 def configure_connections(c: Config, proxy_token: str) -> None:
