@@ -93,7 +93,7 @@ async def token_for(server: Model) -> str:
         body=json.dumps(wanted),
         request_timeout=REQUEST_TIMEOUT,
     )
-    token = json.loads(response.body)["token"]
+    token = str(json.loads(response.body)["token"])
     tokens[name] = token, now + TOKEN_USED
     return token
 
