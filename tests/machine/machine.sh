@@ -9,10 +9,10 @@
 #   machine.sh remove NAME                     stop and remove the machine and its own volume
 #   machine.sh clean                           remove every jhh- container, volume and network
 #
-# KIND is one with Docker, trixie (Debian 13), containerd (the same, Docker with containerd's image store) or forky (the
-# same, and Docker from Debian testing), or a minimal one, bookworm, bare12 or bare13. A STORE with a name of its own outlives the machine, so that the
-# next one with the same engine finds the images that were built there; containers, volumes and
-# networks in it are not kept.
+# KIND is one with Docker, trixie (Debian 13), containerd (the same, Docker with containerd's image store) or newer-docker
+# (the same, and Docker from Debian testing), or a minimal one, bookworm, bare12, bare13 or forky (Debian testing). A
+# STORE with a name of its own outlives the machine, so that the next one with the same engine finds the images that
+# were built there; containers, volumes and networks in it are not kept.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,10 +31,10 @@ as_root() {
 # What Debian's standard system has that a test or Ansible meets on a target.
 standard=systemd-sysv,dbus,libpam-systemd,python3,python3-apt,python3-debian,sudo,iproute2,iptables,ca-certificates,procps,kmod
 
-# Sets suite, packages beside what Debian cannot do without, a newer suite that some come from, user, Docker's
+# Sets suite, packages beside what Debian cannot do without, another suite that some come from, user, Docker's
 # daemon.json, and where the host's CA bundle goes.
 recipe() {
-    user='' newer='' daemon='{}' bundle=/etc/ssl/certs/ca-certificates.crt
+    user='' other='' daemon='{}' bundle=/etc/ssl/certs/ca-certificates.crt
     case $1 in
         trixie)
             suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
@@ -43,8 +43,8 @@ recipe() {
             suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
             daemon='{"features": {"containerd-snapshotter": true}}'
             ;;
-        forky)
-            suite=trixie newer=forky
+        newer-docker)
+            suite=trixie other=forky
             packages=$standard,docker.io/forky,docker-cli/forky,docker-compose/forky,docker-buildx/forky
             daemon='{"features": {"containerd-snapshotter": true}}'
             ;;
@@ -60,22 +60,35 @@ recipe() {
             suite=trixie packages=systemd-sysv,python3,ca-certificates,git,make,sudo
             user=kim
             ;;
-        *) die "no such kind of machine: $1 (trixie, containerd, forky, bookworm, bare12 or bare13)" ;;
+        forky)
+            suite=forky packages=systemd-sysv,python3,ca-certificates,sudo,procps
+            # Testing's systemd boots with version 2 of cgroups alone; where the host has version 1, Debian 13's does.
+            if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+                other=trixie packages=$packages,systemd-sysv/trixie,systemd/trixie,libsystemd-shared/trixie,libsystemd0/trixie
+            fi
+            ;;
+        *) die "no such kind of machine: $1 (trixie, containerd, newer-docker, bookworm, bare12, bare13 or forky)" ;;
     esac
 }
 
 # The Debian mirrors this host uses, as lines for mmdebstrap; nothing where it uses none.
 mirrors() {
+    local label uri name
     # shellcheck disable=SC2016 # apt expands these
     apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Identifier: Packages' 'Component: main' \
         2>/dev/null | sort -u | while IFS='|' read -r label uri; do
         case $label in
             Debian)
-                printf 'deb %s %s main\ndeb %s %s-updates main\n' "$uri" "$suite" "$uri" "$suite"
-                # A mirror may be behind; that the newest packages come is not what is tested.
-                if [ -n "$newer" ]; then printf 'deb [check-valid-until=no] %s %s main\n' "$uri" "$newer"; fi
+                # A mirror's copy of testing may be old; that the newest packages come is not what is tested.
+                for name in "$suite" $other; do
+                    if [ "$name" = forky ]; then
+                        printf 'deb [check-valid-until=no] %s forky main\n' "$uri"
+                    else
+                        printf 'deb %s %s main\ndeb %s %s-updates main\n' "$uri" "$name" "$uri" "$name"
+                    fi
+                done
                 ;;
-            Debian-Security) printf 'deb %s %s-security main\n' "$uri" "$suite" ;;
+            Debian-Security) if [ "$suite" != forky ]; then printf 'deb %s %s-security main\n' "$uri" "$suite"; fi ;;
         esac
     done
 }
@@ -87,7 +100,7 @@ build() {
         {
             declare -f build
             mirrors
-            printf '%s\n' "$suite" "$packages" "$newer" "$user" "$daemon"
+            printf '%s\n' "$suite" "$packages" "$other" "$user" "$daemon"
             cat "$here/init.sh"
         } | sha256sum | cut -c1-12
     )
@@ -108,7 +121,7 @@ build() {
         --customize-hook='rm -f "$1/usr/sbin/policy-rc.d" "$1/etc/resolv.conf" "$1/etc/hostname"'
         --customize-hook=': >"$1/etc/machine-id"'
         --customize-hook='cd "$1/etc/apt"; cat sources.list.d/*.list >sources.list; rm sources.list.d/*.list'
-        --customize-hook="sed -i '/ ${newer:-none} /d' \"\$1/etc/apt/sources.list\""
+        --customize-hook="sed -i '/ ${other:-none}[ -]/d' \"\$1/etc/apt/sources.list\""
         --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"'
         --customize-hook="mkdir -p \"\$1/etc/docker\"; echo '$daemon' >\"\$1/etc/docker/daemon.json\""
         --customize-hook="upload '$here/init.sh' /usr/local/sbin/machine-init"
@@ -122,8 +135,9 @@ build() {
     fi
     set -- "$1" "$suite" "$work/root.tar"
     if [ -s "$work/sources.list" ]; then set -- "$@" "$work/sources.list"; fi
-    # A package comes from a newer suite only where it is asked for.
-    as_root mmdebstrap --quiet --aptopt="APT::Default-Release \"$suite\"" --variant=minbase --include="$packages" "${hooks[@]}" "${@:2}" >&2
+    # A package comes from the other suite only where it is asked for.
+    as_root mmdebstrap --quiet --aptopt="APT::Default-Release \"$suite\"" \
+        --aptopt='APT::Get::allow-downgrades "true"' --variant=minbase --include="$packages" "${hooks[@]}" "${@:2}" >&2
     docker import --change 'CMD ["/usr/local/sbin/machine-init"]' --change 'ENV container=docker' \
         "$work/root.tar" "$image" >/dev/null
     docker image ls --format '{{.Repository}}:{{.Tag}}' "jhh-machine-$1" | grep -Fxv "$image" \
