@@ -50,6 +50,11 @@ docker:
   description: What is missing of Docker on the machine.
   type: dict
   returned: with the entry point main
+notes:
+  description: What the report is to say of the machine's system, in words.
+  type: list
+  elements: str
+  returned: with the entry point main
 images:
   description: "The images: C(base), C(builds), C(tags) and those that the engine does not have, C(missing)."
   type: dict

@@ -18,7 +18,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     start_digest,
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
 
 # Of what images are built with, in the role's folder.
 CONTEXTS = "files/images"
@@ -92,10 +92,11 @@ def desired(
     """What the tasks place and compare.
 
     good: the checked variables; mounts: that variable as written; machine: what was found; images: see desired_images;
-    role: the role's folder. Returns, without the owner's secrets, `docker` (see docker_needs), `images`,
-    `hub`, `spawner` (their settings), `files` (below the role's folder on the machine), `contexts` (those of them that
-    builds need), `files_digest`, `trial_digest` ('nothing' without a trial), `local_url`, `invitation` (lines),
-    `list_decides` (whether the list of users decides whom the hub knows) and the places of `places`.
+    role: the role's folder. Returns, without the owner's secrets, `docker` (see docker_needs), `notes` (of the
+    machine, for the report), `images`, `hub`, `spawner` (their settings), `files` (below the role's folder on the
+    machine), `contexts` (those of them that builds need), `files_digest`, `trial_digest` ('nothing' without a trial),
+    `local_url`, `invitation` (lines), `list_decides` (whether the list of users decides whom the hub knows) and the
+    places of `places`.
     """
     config, extra = good["config"], good["extra_config"]
     hub, tags = hub_settings(good), images["tags"]
@@ -117,6 +118,7 @@ def desired(
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
     return {
         "docker": docker_needs(good, machine),
+        "notes": notes_about(machine),
         "images": images,
         "hub": hub,
         "spawner": spawner,

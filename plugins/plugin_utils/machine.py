@@ -7,7 +7,7 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
 
 
@@ -73,11 +73,10 @@ def writes_much(machine: dict[str, Any], missing: list[str], tags: set[str]) -> 
 
 def check_system(machine: dict[str, Any], report: Report) -> None:
     """Whether it is a system that the role knows, and may be changed."""
-    system = machine["system"]
-    if (system.get("id"), system.get("version_id")) not in SYSTEMS:
+    if system_key(machine) not in SYSTEMS:
         report.add(
             THIS_MACHINE,
-            f"it runs {system.get('pretty_name', 'an unknown system')}; supported are {SUPPORTED}.",
+            f"it runs {machine['system'].get('pretty_name', 'an unknown system')}; supported are {SUPPORTED}.",
             "another host in inventory/home",
         )
     if not machine["root"]:

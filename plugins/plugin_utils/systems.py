@@ -11,13 +11,17 @@ class System(NamedTuple):
     engine: tuple[str, ...]  # packages of the distribution's own engine, client included
     buildx: str  # package of the client's build plugin; '' where there is none
     compose: bool  # whether `engine` has Compose 2; otherwise the pinned wheel brings it
+    supported: bool = True  # otherwise the role is tried on it, and every run says that this is no promise
 
 
-# By ID and VERSION_ID of os-release(5).
+# By ID and VERSION_ID of os-release(5), or VERSION_CODENAME where that is not there, as in Debian testing.
 SYSTEMS = {
     ("debian", "12"): System(("docker.io",), "", compose=False),
     ("debian", "13"): System(
         ("docker.io", "docker-cli", "docker-compose", "docker-buildx"), "docker-buildx", compose=True
+    ),
+    ("debian", "forky"): System(
+        ("docker.io", "docker-cli", "docker-compose", "docker-buildx"), "docker-buildx", compose=True, supported=False
     ),
 }
 SUPPORTED = "Debian 12 and 13"  # in words
@@ -29,14 +33,28 @@ BASE_SUITE = "trixie"
 BUILDX_SINCE = 23
 
 
+def system_key(machine: dict[str, Any]) -> tuple[str, str]:
+    """By what a machine's system is in SYSTEMS, if it is."""
+    found = machine["system"]
+    return found.get("id", ""), found.get("version_id") or found.get("version_codename", "")
+
+
+def notes_about(machine: dict[str, Any]) -> list[str]:
+    """What is to be said of the machine's system at the end of every run."""
+    if SYSTEMS[system_key(machine)].supported:
+        return []
+    name = machine["system"]["pretty_name"]
+    return [f"This machine runs {name}, on which this role is tried but not supported; supported are {SUPPORTED}."]
+
+
 def docker_needs(settings: dict[str, Any], machine: dict[str, Any]) -> dict[str, Any]:
-    """What a supported machine lacks of Docker, from the settings and what was found on it.
+    """What a machine whose system is known lacks of Docker, from the settings and what was found on it.
 
     Returns `packages` (missing ones), `repository` (Docker's own is to be added), `compose_wheel` (Compose is to come
     from its wheel), `cannot_build` (no package brings the client's build plugin) and `ready` (nothing is to be done).
     """
     docker, programs = machine["docker"], machine["programs"]
-    system = SYSTEMS[machine["system"]["id"], machine["system"]["version_id"]]
+    system = SYSTEMS[system_key(machine)]
     source, installed = settings["docker_source"], docker["installed"]
     wheel = not docker["compose"] and (installed or (source == "distribution" and not system.compose))
     client = int((docker["client"] or "0").partition(".")[0])

@@ -31,6 +31,7 @@ def checked(**variables: Any) -> tuple[dict[str, Any], str]:
 
 
 IN_USE = {"state": "EADDRINUSE", "error": "Address already in use"}
+FORKY = {"id": "debian", "version_codename": "forky", "pretty_name": "Debian GNU/Linux forky/sid"}  # no version_id
 DOCKER = {"installed": True, "limits": ["cpu", "memory", "pids"]}
 MACHINE = {
     "system": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},

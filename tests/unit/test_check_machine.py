@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
-from checks import DOCKER, GIB, IN_USE, MACHINE, SPECS, USERS, checked, looked_at
+from checks import DOCKER, FORKY, GIB, IN_USE, MACHINE, SPECS, USERS, checked, looked_at
 
 
 def test_a_fine_machine() -> None:
@@ -17,12 +17,19 @@ def test_a_fine_machine() -> None:
     assert looked_at({"docker": {**DOCKER, "installed": False}}) == ""
 
 
+def test_a_system_that_is_tried_is_let_through() -> None:
+    assert looked_at({"system": FORKY}) == ""
+
+
 @pytest.mark.parametrize(
     ("system", "name"),
     [
         ({"id": "ubuntu", "version_id": "24.04", "pretty_name": "Ubuntu 24.04.1 LTS"}, "Ubuntu 24.04.1 LTS"),
         ({"id": "debian", "version_id": "11", "pretty_name": "Debian GNU/Linux 11"}, "Debian GNU/Linux 11"),
-        ({"id": "debian", "pretty_name": "Debian GNU/Linux forky/sid"}, "Debian GNU/Linux forky/sid"),
+        (
+            {"id": "debian", "version_codename": "duke", "pretty_name": "Debian GNU/Linux duke/sid"},
+            "Debian GNU/Linux duke/sid",
+        ),
         ({}, "an unknown system"),
     ],
 )

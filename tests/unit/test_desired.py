@@ -19,6 +19,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import des
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import start_digest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import DOCKER_PACKAGES, SYSTEMS, docker_needs
+from checks import FORKY
 from conftest import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
@@ -63,7 +64,8 @@ def needs(
     *, release: str = "13", programs: list[str] | None = None, source: str = "distribution", **docker: Any
 ) -> Any:
     programs = MACHINE["programs"] if programs is None else programs
-    machine = merged(MACHINE, {"system": {"version_id": release}, "docker": docker, "programs": programs})
+    system = FORKY if release == "forky" else {"id": "debian", "version_id": release}
+    machine = {**merged(MACHINE, {"docker": docker, "programs": programs}), "system": system}
     return docker_needs({**SETTINGS, "docker_source": source}, machine)
 
 
@@ -75,7 +77,7 @@ def test_a_machine_that_has_all_is_left_alone() -> None:
         assert not needs(**lacking)["ready"], lacking
 
 
-@pytest.mark.parametrize(("version", "wheel"), [("12", True), ("13", False)])
+@pytest.mark.parametrize(("version", "wheel"), [("12", True), ("13", False), ("forky", False)])
 def test_each_release_gets_its_own_packages(version: str, wheel: bool) -> None:
     lacking = needs(release=version, programs=[], **NO_DOCKER)
     engine = list(SYSTEMS["debian", version].engine)
@@ -86,7 +88,7 @@ def test_each_release_gets_its_own_packages(version: str, wheel: bool) -> None:
 
 
 def test_dockers_own_packages_bring_compose() -> None:
-    for version in ("12", "13"):
+    for version in ("12", "13", "forky"):
         lacking = needs(release=version, source="docker", **NO_DOCKER)
         assert lacking["packages"] == list(DOCKER_PACKAGES)
         assert lacking["repository"] and not lacking["compose_wheel"]
@@ -99,6 +101,13 @@ def test_an_engine_that_is_there_is_added_to() -> None:
     assert needs(buildx=False, client="20.10.24")["packages"] == []
     lacking = needs(release="12", buildx=False)
     assert lacking["cannot_build"] and lacking["packages"] == []
+
+
+def test_only_a_system_that_is_not_supported_is_noted() -> None:
+    assert derive()["notes"] == []
+    assert derive({"system": {"version_id": "12"}})["notes"] == []
+    (note,) = derive({"system": {**FORKY, "version_id": ""}})["notes"]
+    assert "Debian GNU/Linux forky/sid" in note and "not supported" in note and "Debian 12 and 13" in note
 
 
 # --- Images -----------------------------------------------------------------------------------------------------------
