@@ -119,10 +119,10 @@ def test_read_only_folder_for_everyone(serve: ClientFactory, host: Host) -> None
 
 
 def test_pip_install_works_in_a_notebook(serve: ClientFactory) -> None:
-    """Over TLS that the machine's own bundle knows, perhaps alone."""
+    """Over TLS that the machine's own bundle knows, perhaps alone; zoe has installed nothing before."""
     bundle = "open('/etc/ssl/certs/ca-certificates.crt').read()"
-    assert serve("alice.smith").run(f"{bundle}.endswith('# household\\n')") == "True"
-    output = serve("alice.smith").run(
+    assert serve("zoe").run(f"{bundle}.endswith('# household\\n')") == "True"
+    output = serve("zoe").run(
         "import subprocess, sys\n"
         "run = subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', 'iniconfig'],\n"
         "                     capture_output=True, text=True)\n"
