@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+LEASE = Path("/run/jupyterhub-home.lease")
 SECRETS = ("hunter2", "48151623")
 # The only docker commands that checks may run.
 LOOKING = {"info", "ps", "inspect", "--version", "image ls", "volume ls"}
@@ -252,6 +253,11 @@ def test_all_mistakes_are_said_at_once(run: Run, held_port: int, tmp_path: Path)
     assert not (tmp_path / "hub").exists()
 
 
+def phase(name: str) -> dict[str, Any]:
+    """A task that runs one of the role's files of tasks."""
+    return {"ansible.builtin.include_role": {"name": "jupyterhub.home.jupyterhub_home", "tasks_from": name}}
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to the hub's user")
 def test_no_password_is_shown_when_users_are_written(tmp_path: Path, run: Run) -> None:
     """The task that has the passwords, with every output that there is."""
@@ -270,15 +276,7 @@ def test_no_password_is_shown_when_users_are_written(tmp_path: Path, run: Run) -
                         "jupyterhub_home_port": 20997,
                         "jupyterhub_home_users": [{"name": "kim", "password": "hunter2"}],
                     },
-                    "tasks": [
-                        {
-                            "ansible.builtin.include_role": {
-                                "name": "jupyterhub.home.jupyterhub_home",
-                                "tasks_from": phase,
-                            }
-                        }
-                        for phase in ("validate", "users")
-                    ],
+                    "tasks": [{"block": [phase("validate"), phase("users")], "always": [phase("lease")]}],
                 }
             ]
         )
@@ -290,6 +288,7 @@ def test_no_password_is_shown_when_users_are_written(tmp_path: Path, run: Run) -
     assert "changed: true" in output
     assert "hunter2" not in output
     assert shadow.split(":")[1] not in output
+    assert not LEASE.exists(), "the tester's machine was not given back"
 
 
 GROUPS = {
