@@ -9,14 +9,17 @@ from ansible.plugins.action import ActionBase
 OUTDATED = "Still on older settings until its next start (in the hub: Home, Stop My Server): {} ({})"
 
 
-def lines(arguments: dict[str, Any]) -> list[str]:
+def lines(arguments: dict[str, Any], check_mode: bool = False) -> list[str]:
     """The report: what was found and done, running servers that are not as declared, and where the hub is opened."""
     outdated: dict[str, list[str]] = arguments.get("outdated", {})
+    head, *addresses = arguments.get("invitation") or [""]
+    if check_mode:
+        head = "A run would serve it at:"
     return [
         *(f"Found: {what}" for what in arguments.get("found", [])),
         *arguments.get("notes", []),
         *(OUTDATED.format(server, ", ".join(settings)) for server, settings in outdated.items()),
-        *arguments.get("invitation", []),
+        *([head, *addresses] if addresses else []),
     ]
 
 
@@ -29,4 +32,5 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        return {**result, "changed": False, "msg": lines(self._task.args), "_ansible_verbose_always": True}
+        said = lines(self._task.args, self._task.check_mode)
+        return {**result, "changed": False, "msg": said, "_ansible_verbose_always": True}

@@ -21,3 +21,13 @@ def test_what_was_found_comes_first_and_the_address_last() -> None:
         "http://192.168.1.20:8000/",
     ]
     assert lines({}) == []
+
+
+def test_check_mode_does_not_say_that_it_can_be_opened() -> None:
+    invitation = ["Open it from any device on your network:", "http://192.168.1.20:8000/"]
+    assert lines({"notes": ["Would be added to the hub: kim"], "invitation": invitation}, check_mode=True) == [
+        "Would be added to the hub: kim",
+        "A run would serve it at:",
+        "http://192.168.1.20:8000/",
+    ]
+    assert lines({}, check_mode=True) == []
