@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, watched
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
@@ -18,7 +18,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts impor
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.firewall_facts import rules_gone
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
-from ansible_collections.jupyterhub.home.plugins.module_utils.lease import release, take
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     addresses,
     dpkg_broken,
@@ -170,10 +169,17 @@ def main() -> None:
     wanted = module.params
     holder: dict[str, Any] = {}
     if os.geteuid() == 0:  # without it no run follows that would have to be alone
-        release(wanted["release"])
-        run = wanted["run"] or {}
-        if run.get("id"):
-            holder = take(run, wanted["ended"])
+        try:
+            lease.release(wanted["release"])
+            run = wanted["run"] or {}
+            if run.get("id"):
+                holder = lease.take(run, wanted["ended"])
+        except OSError as error:
+            module.fail_json(
+                msg=f"A run cannot make sure that it is alone on this machine, because {lease.PATH} cannot be read and "
+                f"written: {error.strerror}. Nothing was changed. It is a file of a run under way; what else is there "
+                "can go."
+            )
     module.exit_json(changed=False, holder=holder, machine=look(wanted))
 
 

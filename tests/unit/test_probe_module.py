@@ -125,3 +125,17 @@ def test_the_lease_is_taken_and_given_back(
     assert {key: holder[key] for key in RUN} == RUN
     run_module(probe, {**wanted, "release": "kim"})
     assert not lease.PATH.exists()
+
+
+def test_a_lease_that_cannot_be_taken(
+    program: Program, run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody made a folder of its name."""
+    docker(program, {})
+    monkeypatch.setattr(lease, "PATH", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    wanted = {"project": "home", "bind_address": "127.0.0.1", "port": 1, "directory": str(tmp_path / "hub")}
+    for more in ({"run": RUN}, {"release": "kim"}):
+        answer = run_module(probe, {**wanted, "sources": [], "ca_bundle": "", **more})
+        assert answer["failed"]
+        assert f"{tmp_path} cannot be read and written: Is a directory. Nothing was changed" in answer["msg"]
