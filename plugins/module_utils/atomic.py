@@ -35,17 +35,19 @@ def present_text(path: Path, *, mode: int, owner: int, group: int) -> tuple[str 
     return path.read_text(encoding="utf-8", errors="replace"), in_place
 
 
-def make_folder(path: Path, *, pretend: bool) -> bool:
+def make_folder(path: Path, *, pretend: bool, follow: bool = False) -> bool:
     """Make a folder of our own that everybody may enter (mode 0755); returns whether it was not so.
 
-    A file that stands in its place is removed. pretend: change nothing.
+    A file or a link that stands in its place is removed, never what a link leads to. follow: a link to a folder will
+    do. pretend: change nothing.
     """
-    if path.is_dir():
+    there = path.is_dir() and (follow or not path.is_symlink())
+    if there:
         stat = path.stat()
         if (stat.st_uid, stat.st_mode & 0o7777) == (os.geteuid(), 0o755):
             return False
     if not pretend:
-        if not path.is_dir():
+        if not there:
             path.unlink(missing_ok=True)
         path.mkdir(parents=True, exist_ok=True)
         os.chown(path, os.geteuid(), os.getegid())

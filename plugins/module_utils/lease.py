@@ -19,7 +19,7 @@ PATH = Path("/run/jupyterhub-home.lease")
 def _locked() -> Iterator[TextIO]:
     """The lease's file, made if need be; other processes wait until the block is left."""
     while True:
-        with os.fdopen(os.open(PATH, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8") as stream:
+        with os.fdopen(os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             if os.fstat(stream.fileno()).st_nlink:  # released while this process waited, it has no name any more
                 yield stream

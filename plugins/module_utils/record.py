@@ -40,11 +40,17 @@ def needed_folders(root: Path, paths: list[str]) -> list[Path]:
     return [root, *(root / folder for folder in sorted(inner, key=lambda p: len(p.parts)))]
 
 
+def make_needed(root: Path, folder: Path, *, pretend: bool) -> bool:
+    """make_folder for one of needed_folders: the root may be a link, an owner's to a larger disk, and none below it."""
+    return make_folder(folder, pretend=pretend, follow=folder == root)
+
+
 def strays(root: Path, exact: list[str], named: set[Path]) -> list[Path]:
-    """Files below the exact folders that nobody asked for."""
+    """Files below the exact folders that nobody asked for; what a link in a folder's place leads to is not ours."""
     return [
         path
         for folder in exact
+        if not (root / folder).is_symlink()
         for path in sorted((root / folder).rglob("*"))
         if (path.is_symlink() or not path.is_dir()) and path not in named
     ]
@@ -75,9 +81,10 @@ class Record:
 
     def intact(self, exact: list[str]) -> str:
         """The digest, if every file and folder is as it was left then and the exact folders hold no other; else ''."""
+        folders = needed_folders(self.root, list(self.before))
         whole = (
             all(fingerprints == [fingerprint_of(self.root / path)] for path, fingerprints in self.before.items())
-            and not any(make_folder(path, pretend=True) for path in needed_folders(self.root, list(self.before)))
+            and not any(make_needed(self.root, path, pretend=True) for path in folders)
             and not strays(self.root, exact, {self.root / path for path in self.before})
         )
         return self.digest if whole else ""

@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import present_text, replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
-from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, needed_folders, strays
+from ansible_collections.jupyterhub.home.plugins.module_utils.record import (
+    Record,
+    fingerprint,
+    make_needed,
+    needed_folders,
+    strays,
+)
 
 DOCUMENTATION = r"""
 module: files
@@ -111,7 +117,7 @@ class Writer:
         """Make the folders, and note which were spoilt."""
         for folder in needed_folders(self.root, list(self.files)):
             was_there = folder.exists()
-            if make_folder(folder, pretend=self.pretend):
+            if make_needed(self.root, folder, pretend=self.pretend):
                 self.paths.append(str(folder))
                 self.spoilt += [str(folder.relative_to(self.root.parent))] if was_there else []
 

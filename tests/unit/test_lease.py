@@ -87,3 +87,11 @@ def test_two_never_hold_it_at_once(path: Path, tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
+
+
+def test_a_link_in_the_place_of_the_lease(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("kept")
+    path.symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        lease.take(KIM)
+    assert (tmp_path / "victim").read_text() == "kept"

@@ -256,3 +256,14 @@ def test_files_that_somebody_changed_are_said(folder: Path, converge: Converge) 
         assert (again["changed"], again["notes"]) == (False, [])
     # A change by variable is none of somebody else's.
     assert converge({**ALICE, "password": "hunter2-other"})["notes"] == ["Accounts removed: bob"]
+
+
+def test_a_link_in_the_place_of_the_folder(folder: Path, converge: Converge, tmp_path: Path) -> None:
+    """No hash goes to where it leads."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "own.txt").write_text("kept")
+    folder.symlink_to(elsewhere)
+    converge(ALICE)
+    assert [path.name for path in elsewhere.iterdir()] == ["own.txt"]
+    assert not folder.is_symlink() and (folder / "shadow").exists()
