@@ -12,14 +12,14 @@ OUTDATED = "Still on older settings until its next start (in the hub: Home, Stop
 def lines(arguments: dict[str, Any], check_mode: bool = False) -> list[str]:
     """The report: what was found and done, running servers that are not as declared, and where the hub is opened."""
     outdated: dict[str, list[str]] = arguments.get("outdated", {})
-    head, *addresses = arguments.get("invitation") or [""]
-    if check_mode:
-        head = "A run would serve it at:"
+    invitation: list[str] = arguments.get("invitation", [])
+    if check_mode and invitation:
+        invitation = ["A run would serve it at:", *invitation[1:]]
     return [
         *(f"Found: {what}" for what in arguments.get("found", [])),
         *arguments.get("notes", []),
         *(OUTDATED.format(server, ", ".join(settings)) for server, settings in outdated.items()),
-        *([head, *addresses] if addresses else []),
+        *invitation,
     ]
 
 

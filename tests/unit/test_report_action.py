@@ -21,6 +21,7 @@ def test_what_was_found_comes_first_and_the_address_last() -> None:
         "http://192.168.1.20:8000/",
     ]
     assert lines({}) == []
+    assert lines({"invitation": ["Open it:"]}) == ["Open it:"], "of a machine whose addresses nobody knows"
 
 
 def test_check_mode_does_not_say_that_it_can_be_opened() -> None:
