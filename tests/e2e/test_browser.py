@@ -243,11 +243,13 @@ def stop_and_start(admin: AdminPage) -> None:
 
 def enter_and_shut_down(admin: AdminPage, mia: HubClient, login: ClientFactory, host: Host) -> dict[str, str]:
     """Somebody's server, which outlives the hub; returns the containers other than the hub's."""
+    there = re.compile("user.bob")
     admin.press("Spawn Page", admin.row("bob"))
     admin.runs("bob", True)
+    expect(admin.page).to_have_url(there, timeout=SLOW)  # goes there by itself, and would cut short what is opened next
     admin.open()
     admin.press("Access Server", admin.row("bob"))
-    expect(admin.page).to_have_url(re.compile("user.bob"), timeout=SLOW)
+    expect(admin.page).to_have_url(there, timeout=SLOW)
     before = containers(host)
     admin.open()
     admin.press("Shutdown Hub")
