@@ -72,6 +72,7 @@ lane() {
 if printf '%s\n' "$@" | grep -qvxE -e '--|lint|unit|input'; then
     engine=started
     tests/engine.sh packages && tests/engine.sh start || exit 1
+    tests/machine/machine.sh clean # what a run left that was killed: a volume in use cannot be made anew
 fi
 wanted=$(printf '%s\n' "$@" | grep -cvxe --)
 first=()

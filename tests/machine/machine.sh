@@ -6,7 +6,7 @@
 #                                              nested /var/lib/docker (default NAME-docker), `new`
 #                                              empties it first
 #   machine.sh address NAME                    print the machine's IP address
-#   machine.sh remove NAME                     stop and remove the machine and its own volume
+#   machine.sh remove NAME                     stop and remove the machine and its own volumes
 #   machine.sh clean                           remove every jhh- container, volume and network
 #
 # KIND is one with Docker, trixie (Debian 13), containerd (the same, Docker with containerd's image store) or newer-docker
@@ -166,7 +166,7 @@ boot() {
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
         --device-cgroup-rule 'a *:* rwm' --cgroupns=private \
         --tmpfs /run:mode=755,exec --tmpfs /run/lock --tmpfs /tmp:exec,mode=1777 \
-        --volume "$store:/var/lib/docker" --volume /var/lib/containerd \
+        --volume "$store:/var/lib/docker" --volume "$name-containerd:/var/lib/containerd" \
         --volume "$ca_bundle:$bundle:ro" "${mounts[@]}" \
         "$image" >/dev/null
     for _ in $(seq 120); do
@@ -180,18 +180,16 @@ boot() {
 }
 
 remove() {
-    docker container inspect "$1" >/dev/null 2>&1 || {
-        docker volume rm --force "$1-docker" >/dev/null
-        return 0
-    }
-    docker exec "$1" sh -c '
-        docker info >/dev/null 2>&1 || exit 0
-        docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
-        docker volume ls --quiet | xargs --no-run-if-empty docker volume rm
-        docker network prune --force' >/dev/null 2>&1 || true
-    docker stop --time 20 "$1" >/dev/null 2>&1 || true
-    docker rm --force --volumes "$1" >/dev/null
-    docker volume rm --force "$1-docker" >/dev/null
+    if docker container inspect "$1" >/dev/null 2>&1; then
+        docker exec "$1" sh -c '
+            docker info >/dev/null 2>&1 || exit 0
+            docker ps --all --quiet | xargs --no-run-if-empty docker rm --force
+            docker volume ls --quiet | xargs --no-run-if-empty docker volume rm
+            docker network prune --force' >/dev/null 2>&1 || true
+        docker stop --time 20 "$1" >/dev/null 2>&1 || true
+        docker rm --force --volumes "$1" >/dev/null
+    fi
+    docker volume rm --force "$1-docker" "$1-containerd" >/dev/null
 }
 
 clean() {

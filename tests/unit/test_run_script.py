@@ -51,6 +51,18 @@ def test_only_the_stage_of_what_is_not_promised_may_fail(
         assert end.startswith(f"{failing} {outcomes[failing].lower()}\nFAILED tests/e2e/test_it.py")
 
 
+def test_what_a_killed_run_left_is_removed_before_the_first_machine(checkout: Path, program: Program) -> None:
+    # A machine that still has the store of images as its volume would keep the next one from a new store.
+    left = checkout / "left"
+    left.touch()
+    machine = checkout / "tests/machine/machine.sh"
+    machine.write_text(f'#!/bin/sh\n[ "$1" = clean ] && rm -f {left}\n')
+    program("make", """case "$*" in *test-venv-path) echo "$here/venv" ;; esac""")
+    program("molecule", f"! [ -e {left} ]")
+    done = subprocess.run([checkout / "tests/run.sh", "default"], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_make_test_runs_every_scenario() -> None:
     scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
     (stages,) = re.findall(r"^test:.*\n\t@tests/run\.sh (.*)$", (ROOT / "Makefile").read_text(), re.M)
