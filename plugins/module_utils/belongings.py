@@ -111,7 +111,8 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
     """
     folders = {str(directory)}
-    found: dict[str, list[str]] = {"units": [], "containers": [], "networks": [], "images": [], "volumes": []}
+    kinds = ("units", "containers", "networks", "images", "sockets", "volumes")
+    found: dict[str, list[str]] = {kind: [] for kind in kinds}
     unit = UNITS / contract.watch_unit(project)
     found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == contract.WATCH else []
     if shutil.which("docker"):
@@ -125,6 +126,8 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
         images = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
         # By name: the same image may have another one, of a second hub's or the owner's.
         found["images"] = sorted(name for name in images if name.partition(":")[0] in contract.images(project))
+        here = docker("volume", "ls", "--quiet", "--filter", f"label={contract.COMPOSE_PROJECT}={project}").split()
+        found["sockets"] = [name for name in here if name == contract.sockets_volume(project)]
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
     return found

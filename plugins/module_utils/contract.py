@@ -51,40 +51,53 @@ def exact_folders() -> list[str]:
 
 # --- Services and images ---------------------------------------------------
 class Service(NamedTuple):
-    """A container that Compose keeps. Its numeric user and group, and the files whose digests its label has, so that
-    it is made anew with them."""
+    """A container that Compose keeps. Its numeric user and group, the files whose digests its label has, so that it is
+    made anew with them, the service whose image it has if not its own, and whether it is in the network."""
 
     name: str
     user: int
     group: int
     tokens: tuple[str, ...]
+    image_of: str = ""
+    networked: bool = True
+
+    @property
+    def image(self) -> str:
+        """The name of its image."""
+        return self.image_of or self.name
 
 
 # Above every ordinary and system user, so that no user of the machine owns the hub's files.
 HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION))
 PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,))
-SERVICES = (HUB, PROXY)
+GUARD = Service("guard", 58083, HUB.group, (GENERATION,), image_of=HUB.name, networked=False)
+SERVICES = (HUB, PROXY, GUARD)
 BASE_IMAGE, USER_IMAGE = "base", "user"
 
 
 def services() -> list[str]:
-    """The names of all, which are also those of their images."""
+    """The names of all."""
     return [service.name for service in SERVICES]
+
+
+def service_images() -> list[str]:
+    """The names of their images."""
+    return [service.name for service in SERVICES if service.image == service.name]
 
 
 def build_arguments() -> dict[str, str]:
     """What the Dockerfile must know of the services."""
-    return {f"{service.name.upper()}_ID": str(service.user) for service in SERVICES}
+    return {f"{service.name.upper()}_ID": str(service.user) for service in SERVICES if service.image == service.name}
 
 
 def images(project: str) -> tuple[str, ...]:
     """The names, without a tag, of all images that the role builds."""
-    return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *services(), USER_IMAGE))
+    return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *service_images(), USER_IMAGE))
 
 
 # --- Names in the engine and in systemd ------------------------------------
 # What compose.yml calls them.
-NETWORK, DATA = "users", "data"
+NETWORK, DATA, SOCKETS = "users", "data", "sockets"
 
 
 def container(project: str, service: str) -> str:
@@ -115,6 +128,11 @@ def data_volume(project: str) -> str:
 def aside_volume(project: str) -> str:
     """Where the content of that is while its volume gets other labels."""
     return f"{data_volume(project)}-aside"
+
+
+def sockets_volume(project: str) -> str:
+    """Where the guard's socket is, in memory."""
+    return f"{project}-{SOCKETS}"
 
 
 def project_of_data(name: str) -> str:
@@ -169,3 +187,5 @@ COMPOSE_VERSION = f"{COMPOSE}.version"
 # --- Paths in the containers -----------------------------------------------
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
+GUARD_FOLDER = "/run/guard"
+GUARD_SOCKET = f"{GUARD_FOLDER}/docker.sock"

@@ -108,12 +108,14 @@ class Project:
 
     def repair_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
         """Have a container go on as it is, or remove it if it cannot."""
-        service = container["Config"]["Labels"].get(contract.COMPOSE_SERVICE)
-        if service not in contract.services():
+        label = container["Config"]["Labels"].get(contract.COMPOSE_SERVICE)
+        service = next((one for one in contract.SERVICES if one.name == label), None)
+        if service is None:
             return  # Compose removes what is none of its services
-        right = contract.container(self.name, service)
+        right = contract.container(self.name, service.name)
         in_the_way = name != right and inspect(right)
-        if not network or not attached(container, network) or in_the_way or is_ghost(container):
+        outside = service.networked and not (network and attached(container, network))
+        if outside or in_the_way or is_ghost(container):
             self.remove(name)
             return
         if container["State"]["Status"] == "paused":

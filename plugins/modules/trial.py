@@ -32,6 +32,7 @@ options:
   owner: {type: int, required: true, description: User and group id of the hub.}
   socket_gid: {type: int, description: Group of the engine's socket.}
   directory: {type: path, required: true, description: The project's folder.}
+  guard: {type: bool, default: true, description: Whether the guard must be able to make these servers.}
   settings:
     type: str
     required: true
@@ -106,7 +107,7 @@ def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
     request = {
         "files": {f"{contract.HUB_SETTINGS_FOLDER}/{name}": text for name, text in settings.items()},
         "host": contract.trial_containers(wanted["project"])[0],
-        "network": network, "seconds": wanted["timeout"],
+        "network": network, "seconds": wanted["timeout"], "guard": wanted["guard"],
     }  # fmt: skip
     limit = wanted["timeout"] + 60 + (SERVERS_TIMEOUT if network else 0)
     remove_trial(wanted["project"])  # of a run that was killed
@@ -155,6 +156,7 @@ def main() -> None:
             "owner": {"type": "int", "required": True},
             "socket_gid": {"type": "int"},
             "directory": {"type": "path", "required": True},
+            "guard": {"type": "bool", "default": True},
             "settings": {"type": "str", "required": True, "no_log": True},
             "timeout": {"type": "int", "default": 120},
         },

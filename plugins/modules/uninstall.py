@@ -83,6 +83,7 @@ def main() -> None:
         "containers": lambda names: docker("rm", "--force", *names),
         "networks": lambda names: docker("network", "rm", *names),
         "images": lambda names: docker("image", "rm", "--force", *names),
+        "sockets": lambda names: docker("volume", "rm", *names),
         "folders": clear,
     }
     if wanted["delete_data"]:

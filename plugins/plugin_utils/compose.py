@@ -22,12 +22,12 @@ SERVICE = {
     "mem_limit": "2g",
     "memswap_limit": "2g",
     "pids_limit": 1024,
-    "networks": [contract.NETWORK],
     "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
 }
 PROXY_HEALTH = (
     "fetch('http://127.0.0.1:8000/_chp_healthz').then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"
 )
+GUARD_HEALTH = f"import socket; socket.socket(socket.AF_UNIX).connect('{contract.GUARD_SOCKET}')"
 HUB_HEALTH = "import urllib.request as u; u.urlopen('http://127.0.0.1:8081{base_url}hub/health', timeout=5)"
 
 
@@ -39,29 +39,39 @@ def compose_project(
     own = {
         contract.PROXY.name: proxy_service(settings),
         contract.HUB.name: hub_service(settings, socket_gid),
+        contract.GUARD.name: guard_service(settings, socket_gid),
     }
     services = {
         service.name: {**deepcopy(SERVICE), **common(service, project, tags), **own.get(service.name, {})}
         for service in contract.SERVICES
     }
     # Another digest, and Compose makes the container anew: the settings hold after a killed run too.
-    services[contract.HUB.name]["labels"][contract.SETTINGS_LABEL] = start_digest
+    for service in (contract.HUB, contract.GUARD):
+        services[service.name]["labels"][contract.SETTINGS_LABEL] = start_digest
+    in_memory = f"size=64k,mode=0750,uid={contract.GUARD.user},gid={contract.GUARD.group}"
     return {
         "name": project,
         "services": services,
         "networks": {contract.NETWORK: {"name": contract.network(project)}},
-        "volumes": {contract.DATA: {"name": contract.data_volume(project)}},
+        "volumes": {
+            contract.DATA: {"name": contract.data_volume(project)},
+            contract.SOCKETS: {
+                "name": contract.sockets_volume(project),
+                "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": in_memory},
+            },
+        },
     }
 
 
 def common(service: contract.Service, project: str, tags: dict[str, str]) -> dict[str, Any]:
     """What follows from the contract."""
     return {
-        "image": tags[service.name],
+        "image": tags[service.image],
         "container_name": contract.container(project, service.name),
         "user": f"{service.user}:{service.group}",
         # Digests of the files that it reads when it starts, which the files module fills in.
         "labels": {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)},
+        **({"networks": [contract.NETWORK]} if service.networked else {"network_mode": "none"}),
     }
 
 
@@ -75,20 +85,46 @@ def proxy_service(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def settings_volumes(settings: dict[str, Any]) -> list[str]:
+    """What the role wrote for hub and guard."""
+    directory = settings["directory"]
+    return [
+        f"{directory}/hub:{contract.HUB_SETTINGS_FOLDER}:ro",
+        f"{directory}/{contract.USERS}:{contract.EXTRAUSERS}:ro",
+        f"{directory}/secrets:{contract.SECRETS_FOLDER}:ro",
+    ]
+
+
+def socket_access(socket_gid: int | None) -> dict[str, Any]:
+    """What whoever has the engine's socket has."""
+    return {"group_add": [str(socket_gid)], "volumes": [f"{contract.SOCKET}:{contract.SOCKET}"]}
+
+
 def hub_service(settings: dict[str, Any], socket_gid: int | None) -> dict[str, Any]:
     """What the hub's container has of its own."""
-    directory = settings["directory"]
+    if settings["guard"]:
+        engine = {
+            "environment": {"DOCKER_HOST": f"unix://{contract.GUARD_SOCKET}"},
+            "volumes": [f"{contract.SOCKETS}:{contract.GUARD_FOLDER}:ro"],
+        }
+    else:
+        engine = socket_access(socket_gid)
     health = HUB_HEALTH.format(base_url=settings["base_url"])
     return {
-        "group_add": [str(socket_gid)],
-        "volumes": [
-            f"{directory}/hub:{contract.HUB_SETTINGS_FOLDER}:ro",
-            f"{directory}/{contract.USERS}:{contract.EXTRAUSERS}:ro",
-            f"{directory}/secrets:{contract.SECRETS_FOLDER}:ro",
-            f"{contract.DATA}:{contract.HUB_HOME}",
-            f"{contract.SOCKET}:{contract.SOCKET}",
-        ],
+        **engine,
+        "volumes": [*settings_volumes(settings), f"{contract.DATA}:{contract.HUB_HOME}", *engine["volumes"]],
         "healthcheck": {"test": ["CMD", "python3", "-c", health], "interval": "30s", "start_period": "30s"},
+    }
+
+
+def guard_service(settings: dict[str, Any], socket_gid: int | None) -> dict[str, Any]:
+    """What the guard's container has of its own."""
+    engine = socket_access(socket_gid)
+    return {
+        **engine,
+        "command": ["python", f"{contract.PROGRAMS}/guard.py"],
+        "volumes": [*settings_volumes(settings), f"{contract.SOCKETS}:{contract.GUARD_FOLDER}", *engine["volumes"]],
+        "healthcheck": {"test": ["CMD", "python3", "-c", GUARD_HEALTH], "interval": "30s", "start_period": "30s"},
     }
 
 

@@ -26,6 +26,9 @@ PLUGINS = Path(__file__).parents[1]
 # What writes the files: another version of it may write them otherwise.
 WRITERS = ("modules/files.py", "module_utils/atomic.py", "module_utils/contract.py", "module_utils/record.py")
 # A file that the hub reads, and nobody else.
+WITHOUT_GUARD = (
+    "The hub has the Docker socket (jupyterhub_home_guard: false): whoever takes over the hub has this machine"
+)
 FOR_THE_HUB = {"mode": "0640", "owner": 0, "group": contract.HUB.group}
 
 
@@ -103,7 +106,9 @@ def desired(
     spawner = spawner_settings(good, tags["user"], bool(machine["ca_bundle"]))
     secret = {**hub, "config": config}
     trial = (
-        digest(tags["hub"], tags["user"], secret, extra, good["default_url"], mounts) if good["trial"] else "nothing"
+        digest(tags["hub"], tags["user"], secret, extra, good["default_url"], mounts, good["guard"])
+        if good["trial"]
+        else "nothing"
     )
     compose = compose_project(
         good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"])
@@ -118,7 +123,7 @@ def desired(
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
     return {
         "docker": docker_needs(good, machine),
-        "notes": notes_about(machine),
+        "notes": notes_about(machine) + ([] if good["guard"] else [WITHOUT_GUARD]),
         "images": images,
         "hub": hub,
         "spawner": spawner,

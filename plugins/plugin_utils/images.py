@@ -65,10 +65,10 @@ def desired_images(settings: dict[str, Any], contexts: Path, present: Collection
 
     builds = [
         build(name)
-        for name in (*contract.services(), contract.USER_IMAGE)
+        for name in (*contract.service_images(), contract.USER_IMAGE)
         if name != contract.USER_IMAGE or not settings["user_image"]
     ]
     tags = {"user": settings["user_image"]} | {build["name"]: build["tag"] for build in builds}
     missing = [tag for tag in tags.values() if tag not in present]
-    services = [tags[name] for name in contract.services()]
+    services = [tags[name] for name in contract.service_images()]
     return {"base": base, "builds": builds, "tags": tags, "services": services, "missing": missing}

@@ -20,6 +20,13 @@ def announcement(world: World) -> str:
     return found[1] if found else ""
 
 
+def with_the_socket(world: World) -> list[str]:
+    """The services that have the engine's socket."""
+    has = "docker inspect --format '{{{{range .Mounts}}}}{{{{println .Source}}}}{{{{end}}}}' {}-{}"
+    services = ("guard", "hub", "proxy")
+    return [name for name in services if "docker.sock" in world.host.check_output(has.format(world.project, name))]
+
+
 ROWS = [
     Row(
         "jupyterhub_home_config",
@@ -34,6 +41,13 @@ ROWS = [
         first=("c.Spawner.environment = {'HOUSE': 'first'}", "first"),
         then=("c.Spawner.environment = {'HOUSE': 'then'}", "then"),
         default="None",
+    ),
+    Row(
+        "jupyterhub_home_guard",
+        with_the_socket,
+        first=(True, ["guard"]),
+        then=(False, ["guard", "hub"]),
+        default=["guard"],
     ),
     Row("jupyterhub_home_secure_logging", shows_secrets, first=(True, False), then=(False, True), default=False),
 ]

@@ -183,7 +183,7 @@ def test_a_run_was_killed_while_it_moved_the_volume(story: Story, host: Host) ->
 
 # --- Accounts -----------------------------------------------------------------------------------------------------
 def test_useradd_in_the_containers(host: Host, story: Story) -> None:
-    for name in ("hub", "proxy"):
+    for name in ("hub", "proxy", "guard"):
         done = host.run(f"docker exec --user root {P}-{name} useradd eve")
         assert done.rc != 0 and "eve" not in host.check_output(f"docker exec {P}-{name} cat /etc/passwd")
     assert story.refuses("eve", "")
@@ -224,7 +224,7 @@ def test_files_edited(story: Story, host: Host) -> None:
         "echo stray >{FOLDER}/hub/stray.py",
         "docker restart {P}-hub",
     )
-    change = story.change(restarts={"hub"})
+    change = story.change(restarts={"hub", "guard"})
     assert change.tasks == [FILES, START]
     both_say(
         change,

@@ -21,8 +21,12 @@ CHANGES: list[tuple[dict[str, Any], set[str], list[str]]] = [
     ({"memory_limit": "700M", "cpu_limit": 1.5, "pids_limit": 1000, "default_url": "/tree"}, set(), [FILES]),
     ({"idle_timeout": 40000}, set(), [FILES]),
     ({"mounts": [PHOTOS]}, set(), [FILES]),
-    ({"config": {"Spawner": {"start_timeout": 100}}}, {"hub"}, [FILES, START]),
-    ({"admin_access": False, "extra_config": "c.JupyterHub.active_server_limit = 30\n"}, {"hub"}, [FILES, START]),
+    ({"config": {"Spawner": {"start_timeout": 100}}}, {"hub", "guard"}, [FILES, START]),
+    (
+        {"admin_access": False, "extra_config": "c.JupyterHub.active_server_limit = 30\n"},
+        {"hub", "guard"},
+        [FILES, START],
+    ),
     ({"port": 8001}, {"proxy"}, [FILES, START]),
 ]
 
@@ -34,7 +38,7 @@ def test_only_what_changed_restarts(story: Story) -> None:
         # The bystander's websocket goes through the proxy: it ends with it, and with nothing else.
         change = story.change(restarts=restarts, cuts="proxy" in restarts, **given)
         assert change.tasks == tasks, variables
-    change = story.change(restarts={"hub", "proxy"}, cuts=True)
+    change = story.change(restarts={"hub", "proxy", "guard"}, cuts=True)
     assert change.tasks == [FILES, START]
 
 
@@ -94,4 +98,4 @@ def test_a_first_run_is_tried_out_truthfully(host: Host, run: Run) -> None:
         assert not any(str(user["password"]) in text for user in USERS)
     again = run({"jupyterhub_home_users": USERS})
     assert changed_tasks(again.stdout) == []
-    assert set(containers(host)) == {"hub", "proxy"}
+    assert set(containers(host)) == {"hub", "proxy", "guard"}

@@ -220,11 +220,11 @@ def test_users_that_an_admin_added(story: Story) -> None:
 def test_another_login_that_is_taken_away_again(story: Story, host: Host) -> None:
     """Whom it let in is gone with the first run."""
     anybody = {"JupyterHub": {"authenticator_class": "dummy"}, "Authenticator": {"allow_all": True}}
-    story.change(restarts={"hub"}, config=anybody)
+    story.change(restarts={"hub", "guard"}, config=anybody)
     stranger = story.serve("stranger", "anything")
     token = token_of(stranger)
     assert accepted(story, token)
-    change = story.change(restarts={"hub"})
+    change = story.change(restarts={"hub", "guard"})
     for note in (
         "Removed from the hub, with sessions and tokens: stranger",
         "Their servers were running, and are stopped: stranger",

@@ -1,4 +1,4 @@
-"""How hub and proxy are run, and what they give away."""
+"""How hub, proxy and guard are run, and what they give away."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conftest import PASSWORDS, ClientFactory
 from testinfra.host import Host
 
 DIRECTORY = "/opt/jupyterhub-home"
-SERVICES = ["jupyterhub-home-hub", "jupyterhub-home-proxy"]
+SERVICES = ["jupyterhub-home-hub", "jupyterhub-home-proxy", "jupyterhub-home-guard"]
 
 
 @pytest.fixture(params=SERVICES)
@@ -25,7 +25,7 @@ def test_no_process_is_root(host: Host, service: dict[str, Any]) -> None:
     assert processes
     for process in processes:
         _, uid, arguments = process.split(maxsplit=2)
-        assert int(uid) in (58081, 58082), arguments
+        assert int(uid) in (58081, 58082, 58083), arguments
 
 
 def test_gives_up_privileges(service: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def test_uninstall_keeps_what_people_made(host: Host) -> None:
     assert done.returncode == 0, done.stdout[-4000:]
     said = " ".join(done.stdout.split())
     for text in (
-        "Removed, containers: jupyterhub-home-hub, jupyterhub-home-proxy",
+        "Removed, containers: jupyterhub-home-guard, jupyterhub-home-hub, jupyterhub-home-proxy",
         "Removed, networks: jupyterhub-home",
         "Removed, images: jupyterhub-home/base:",
         f"Removed, folders: {DIRECTORY}",

@@ -195,7 +195,7 @@ def imagined(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service `spark` and a folder `backup` that stand in the contract, and nowhere else."""
     from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 
-    spark = contract.Service("spark", 58083, contract.HUB.group, (contract.PROXY_TOKEN,))
+    spark = contract.Service("spark", 58084, contract.HUB.group, (contract.PROXY_TOKEN,))
     monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, spark))
     monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("backup", exact=True)))
 
@@ -215,6 +215,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
     from hub_settings import settings_in
 
     return settings_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def guarded(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """guarded(KEY=value of hub.json): a hub with a guard for the settings that there are then."""
+    from guarded_hub import guarded_hubs
+
+    with guarded_hubs(files, tmp_path, monkeypatch) as start:
+        yield start
 
 
 @pytest.fixture(scope="module")

@@ -175,10 +175,10 @@ def changed_services(**settings: Any) -> set[str]:
     [
         ({"port": 9000}, {"proxy"}),
         ({"bind_address": "127.0.0.1"}, {"proxy"}),
-        ({"admin_access": False}, {"hub"}),
-        ({"config": {"JupyterHub": {"active_server_limit": 3}}}, {"hub"}),
-        ({"extra_config": "x = 1"}, {"hub"}),
-        ({"base_url": "/home/"}, {"hub", "proxy"}),
+        ({"admin_access": False}, {"hub", "guard"}),
+        ({"config": {"JupyterHub": {"active_server_limit": 3}}}, {"hub", "guard"}),
+        ({"extra_config": "x = 1"}, {"hub", "guard"}),
+        ({"base_url": "/home/"}, {"hub", "proxy", "guard"}),
         ({"memory_limit": "1G", "idle_timeout": 10, "users": [{"name": "kim"}]}, set()),
     ],
 )
@@ -327,14 +327,40 @@ def test_every_image_is_a_target_and_every_id_an_argument() -> None:
 # --- The contract -----------------------------------------------------------------------------------------------------
 def test_a_service_and_a_folder_of_the_contract_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Added there and nowhere else."""
-    guard = contract.Service("guard", 58083, contract.HUB.group, (contract.PROXY_TOKEN,))
-    monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, guard))
-    monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("guard", exact=True)))
+    spark = contract.Service("spark", 58084, contract.HUB.group, (contract.PROXY_TOKEN,))
+    monkeypatch.setattr(contract, "SERVICES", (*contract.SERVICES, spark))
+    monkeypatch.setattr(contract, "FOLDERS", (*contract.FOLDERS, contract.Folder("spark", exact=True)))
     found = derive()
-    service = yaml.safe_load(found["files"]["compose.yml"]["content"])["services"]["guard"]
-    assert service["container_name"] == "jupyterhub-home-guard" and service["user"] == "58083:58081"
-    assert service["image"] == found["images"]["tags"]["guard"]
+    service = yaml.safe_load(found["files"]["compose.yml"]["content"])["services"]["spark"]
+    assert service["container_name"] == "jupyterhub-home-spark" and service["user"] == "58084:58081"
+    assert service["image"] == found["images"]["tags"]["spark"]
     assert service["labels"] == {"jupyterhub-home.tokens": "<sha256 of secrets/proxy-token>"}
-    assert "guard" in [build["name"] for build in found["images"]["builds"]]
-    assert contract.build_arguments()["GUARD_ID"] == "58083"
-    assert "guard" in found["exact_folders"]
+    assert "spark" in [build["name"] for build in found["images"]["builds"]]
+    assert contract.build_arguments()["SPARK_ID"] == "58084"
+    assert "spark" in found["exact_folders"]
+
+
+# --- The guard --------------------------------------------------------------------------------------------------------
+def services(**settings: Any) -> Any:
+    return yaml.safe_load(derive(**settings)["files"]["compose.yml"]["content"])["services"]
+
+
+def test_the_guard_alone_has_the_engines_socket() -> None:
+    project = services()
+    with_socket = [name for name, service in project.items() if "docker.sock" in " ".join(service["volumes"])]
+    assert with_socket == ["guard"] == [name for name, service in project.items() if "group_add" in service]
+    guard, hub = project["guard"], project["hub"]
+    assert guard["network_mode"] == "none" and "networks" not in guard and "ports" not in guard
+    assert guard["user"] == "58083:58081" and guard["image"] == hub["image"]
+    assert (guard["read_only"], guard["cap_drop"], guard["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert hub["environment"] == {"DOCKER_HOST": "unix:///run/guard/docker.sock"}
+    assert "sockets:/run/guard:ro" in hub["volumes"] and "sockets:/run/guard" in guard["volumes"]
+    assert not any("run/guard" in volume for volume in project["proxy"]["volumes"])
+
+
+def test_without_the_guard_the_hub_has_the_socket_and_every_run_says_so() -> None:
+    hub = services(guard=False)["hub"]
+    assert "/var/run/docker.sock:/var/run/docker.sock" in hub["volumes"] and hub["group_add"]
+    assert "environment" not in hub
+    assert any("jupyterhub_home_guard: false" in note for note in derive(guard=False)["notes"])
+    assert not any("guard" in note for note in derive()["notes"])

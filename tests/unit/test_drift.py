@@ -40,9 +40,9 @@ class Project:
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.folder = folder
-        self.known = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
+        self.known = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy", "guard:1": "sha256:guard"}
         (folder / "compose.yml").write_text("name: home\n")
-        self.hashes = {"hub": "aaa", "proxy": "bbb"}
+        self.hashes = {"hub": "aaa", "proxy": "bbb", "guard": "ccc"}
         self.things: dict[str, dict[str, Any]] = {
             "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users"), "Containers": {}},
             "home-data": {"Name": "home-data", "Driver": "local", "Labels": self.labels("volume", "data")},
@@ -65,7 +65,7 @@ class Project:
             "Image": f"sha256:{name}",
             "State": {"Status": "running"},
             "Config": {"Image": f"{name}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[name]}},
-            "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}}},
+            "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}} if name != "guard" else {"none": {}}},
         }
 
     def labels(self, what: str, name: str) -> dict[str, str]:
@@ -76,7 +76,7 @@ class Project:
         here = self.calls.parent
         (here / "hashes").write_text("".join(f"{name} {value}\n" for name, value in self.hashes.items()))
         (here / "things").write_text(json.dumps(list(self.things.values())))
-        if len(self.things) < 4:  # docker inspect then prints the others, and fails
+        if len(self.things) < 5:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
         self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1")
         return self.state["settled"], sentences(self.state["found"])
@@ -93,7 +93,7 @@ def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
-        "inspect home-hub home-proxy home home-data home-data-aside "
+        "inspect home-hub home-proxy home-guard home home-data home-data-aside "
         "home-trial home-trial-server home-trial-server-home",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
         f"compose -f {project.folder}/compose.yml config --hash *",
@@ -167,7 +167,7 @@ def test_against_an_edited_compose_file_nothing_is_compared(project: Project, ed
     record = Record(project.folder)
     record.end({"compose.yml": fingerprint_of(path)})
     assert project.look() == (True, [])
-    project.hashes = {"hub": "ccc", "proxy": "ccc"} if edit else {}
+    project.hashes = {"hub": "ccc", "proxy": "ccc", "guard": "ccc"} if edit else {}
     if edit:
         path.write_text(edit)
     else:
@@ -245,7 +245,7 @@ def test_labels_of_somebody_else(project: Project, name: str, what: str, labels:
 
 
 def test_another_compose_file_is_another_hash(project: Project) -> None:
-    project.hashes = {"hub": "ccc", "proxy": "bbb"}
+    project.hashes = {"hub": "ccc", "proxy": "bbb", "guard": "ccc"}
     assert project.look() == (False, ["the container home-hub was made with other settings."])
 
 

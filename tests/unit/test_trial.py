@@ -38,7 +38,7 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
         texts = {settings_files.HUB: hub, settings_files.SPAWNER: json.dumps(SPAWNER), settings_files.EXTRA: extra}
         files = {str(path): text for path, text in texts.items()}
         found = asyncio.run(
-            trial.problems_of({"files": files, "host": "home-trial", "network": "", "seconds": seconds})
+            trial.problems_of({"files": files, "host": "home-trial", "network": "", "seconds": seconds, "guard": True})
         )
         return [
             f"{one['variable'].removeprefix('jupyterhub_home_')}: {one['what']} Write: {one['write']}" for one in found

@@ -4,14 +4,18 @@ import sys
 from pathlib import Path
 
 import aiohttp.connector
+import disk
+import docker
+import engine_watch
 import jupyterhub.roles
 import reconcile
 import settings_files
 import upstream
 from authenticator import HomeAuthenticator
+from docker.utils import kwargs_from_env
 from mounts import WORK
 from settings_files import Settings, declared_users, read_json, read_text, undeclared_stay
-from spawner import HomeSpawner
+from spawner import GUARDED, HomeSpawner, patiently
 from tornado.httpserver import HTTPServer
 from traitlets.config import Config
 
@@ -135,3 +139,15 @@ def complete(c: Config, required: Settings) -> None:
         theirs = list(c.JupyterHub[trait])
         names = {entry["name"] for entry in theirs}
         c.JupyterHub[trait] = theirs + [entry for entry in ours if entry["name"] not in names]
+
+
+def run_for_good(c: Config) -> None:
+    """What only a hub does that stays, and not one on trial or the guard."""
+    disk.keep(c.JupyterHub.db_url)
+    if not GUARDED:
+        engine_watch.end_without_engine()
+        return
+    try:
+        patiently(lambda: docker.APIClient(version="auto", **kwargs_from_env()).close())
+    except docker.errors.DockerException as error:
+        sys.exit(f"jupyterhub-home: the guard is not at work: {error}")

@@ -1,4 +1,4 @@
-"""A hub whose Docker socket is good for nothing ends, to be restarted by Docker."""
+"""Whoever has a Docker socket that is good for nothing ends, to be restarted by Docker."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def watch_engine(pause: float = 5) -> None:
 
 
 def end_without_engine() -> None:
-    """Have Docker restart this hub, from a thread of its own, when its socket is good for nothing."""
+    """Have Docker restart this process, from a thread of its own, when its socket is good for nothing."""
 
     def watch() -> None:
         watch_engine()

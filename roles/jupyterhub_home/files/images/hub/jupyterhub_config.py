@@ -7,8 +7,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # not there for a configuration file
 
 import configuration
-import disk
-import engine_watch
 import settings_files
 
 # Whoever loads this file has put get_config there.
@@ -30,5 +28,4 @@ if settings_files.EXTRA.exists():
         sys.exit(f"jupyterhub-home: {settings_files.EXTRA}, line {where}: {type(error).__name__}: {error}")
 
 configuration.complete(c, required)
-disk.keep(c.JupyterHub.db_url)
-engine_watch.end_without_engine()
+configuration.run_for_good(c)

@@ -5,16 +5,18 @@ import contextlib
 import inspect
 import os
 import tarfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import disk
 import requests
 import settings_files
-from docker.errors import APIError, NotFound, create_api_error_from_http_exception
+from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
+from jupyterhub.spawner import SpawnException
 from mounts import HOME, WORK, identity, mounts_for
 from settings_files import Settings, read_json
 from traitlets import Unicode, default
@@ -23,9 +25,13 @@ CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # What pip, requests, OpenSSL and Node.js read in place of a bundle of their own.
 CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 LABEL = "jupyterhub-home"
+# Whether this hub asks the guard, which has the engine's socket and readies homes: see guard.py.
+GUARDED = "DOCKER_HOST" in os.environ
+GUARD_RESTARTS = 30  # seconds in which it is back, if it ever is
 DNS_LABEL_MAX = 63
 # A user may choose these for one start of a server, on the hub's pages.
 ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
+FRESH_SETTINGS_VARIABLE = f"JUPYTERHUB_HOME_{FRESH_SETTINGS.upper()}"  # says so to the guard, and not to the server
 # Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
 NOTHING_OF_THE_HOME = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
@@ -41,6 +47,44 @@ for name in .jupyter .ipython .config .local/share/jupyter .local/etc .bashrc .b
 done
 """
 SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and all that it came from."""
+    while error:
+        yield error
+        yield from (inner for inner in error.args if isinstance(inner, BaseException))
+        error = error.__context__
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether nothing listens on the socket, so that nothing of a request was done."""
+    return any(isinstance(one, (ConnectionRefusedError, FileNotFoundError)) for one in causes(error))
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """What `ask` returns; a guard that is being restarted is waited for."""
+    end = time.monotonic() + GUARD_RESTARTS
+    while True:
+        try:
+            return ask()
+        except (DockerException, requests.ConnectionError) as error:
+            if not GUARDED or not is_absent(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.25)
+
+
+def refusal(error: Exception) -> Exception:
+    """What JupyterHub is to be told of a server that did not start."""
+    why = "it does not answer"
+    if isinstance(error, APIError):
+        if not GUARDED or error.status_code not in (403, 503):
+            return disk.refusal(error)
+        why = str(error.explanation)
+    elif not GUARDED:
+        return error
+    refused: Exception = SpawnException(f"The guard has not made the server: {why}.", reason="guard", status_code=503)
+    return refused
 
 
 class HomeSpawner(DockerSpawner):
@@ -178,7 +222,12 @@ class HomeSpawner(DockerSpawner):
             env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
         if WITHOUT_PACKAGES in self.once:
             env["PYTHONNOUSERSITE"] = "1"
+        if FRESH_SETTINGS in self.once and GUARDED:
+            env[FRESH_SETTINGS_VARIABLE] = "1"
         return env
+
+    def _docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return patiently(lambda: super(HomeSpawner, self)._docker(method, *args, **kwargs))
 
     async def create_object(self) -> Settings:
         """Create the container with our options below the owner's, which win key by key."""
@@ -193,7 +242,8 @@ class HomeSpawner(DockerSpawner):
             container: Settings = await super().create_object()
         finally:
             self.extra_host_config, self.extra_create_kwargs = given
-        await self.prepare_home(container["Id"])
+        if not GUARDED:
+            await self.prepare_home(container["Id"])
         return container
 
     async def prepare_home(self, container: str) -> None:
@@ -262,8 +312,8 @@ class HomeSpawner(DockerSpawner):
             disk.make_room()
         try:
             host, port = await super().start()
-        except APIError as error:
-            raise disk.refusal(error) from error
+        except (DockerException, requests.RequestException) as error:
+            raise refusal(error) from error
         attempt = 0
         while not await self.listens(host, port):
             attempt += 1

@@ -23,8 +23,8 @@ from typing import Any, TypedDict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import configuration
 import disk
-import engine_watch
 import settings_files
 import trial_servers
 from authenticator import HomeAuthenticator
@@ -57,6 +57,7 @@ class Request(TypedDict):
     host: str  # this container's name in the network
     network: str  # "" to start no server
     seconds: int  # for the hub to get ready
+    guard: bool  # whether the guard must be able to make the servers
 
 
 class TooLongError(BaseException):
@@ -316,9 +317,7 @@ async def start_hub(request: Request, owner: Owner) -> tuple[TrialHub, list[Prob
         raise TooLongError
 
     app = TrialHub()
-    # What a hub does that stays.
-    setattr(disk, "keep", lambda url: None)  # noqa: B010 (mypy takes no other assignment)
-    setattr(engine_watch, "end_without_engine", lambda: None)  # noqa: B010
+    setattr(configuration, "run_for_good", lambda c: None)  # noqa: B010 (mypy takes no other assignment)
     signal.signal(signal.SIGALRM, too_long)
     signal.setitimer(signal.ITIMER_REAL, request["seconds"], 1)
     try:
@@ -352,7 +351,8 @@ async def problems_of(request: Request) -> list[Problem]:
         if app.authenticator_class is not HomeAuthenticator or not names:
             names.append("trial")  # who can log in is not known here
         try:
-            problems = await trial_servers.Trial(app, request["host"], request["network"]).problems(names)
+            trial = trial_servers.Trial(app, request["host"], request["network"], request["guard"])
+            problems = await trial.problems(names)
         except Exception:
             traceback.print_exc()  # of the trial's own: no reason to refuse what the owner wrote
     problems = [{key: owner.hide(text) for key, text in problem.items()} for problem in problems]

@@ -2,9 +2,11 @@
 
 import asyncio
 import importlib.metadata
+import json
 import time
 from typing import Any, ClassVar
 
+import guard
 import settings_files
 from dockerspawner.dockerspawner import APIError
 from jupyterhub import orm, roles
@@ -54,6 +56,7 @@ class TrialSpawner(HomeSpawner):
     network = ""
     tokens: ClassVar[set[str]] = set()  # of the servers of the trial
     only: frozenset[str] | None = None  # targets of the mounts that it gets; None: all
+    policy: guard.Policy | None = None  # that the guard would have
     tail = ""  # of the log of its container
 
     def _object_name_default(self) -> str:
@@ -70,6 +73,23 @@ class TrialSpawner(HomeSpawner):
         return super().get_env()
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "create_container" and kwargs["name"] == self.object_name and self.policy and self.only is None:
+            return self.create_if_declared(**kwargs)
+        return self.docker_harmlessly(method, *args, **kwargs)
+
+    async def create_if_declared(self, **kwargs: Any) -> Any:
+        """Create the container if the guard would; FaultError if not."""
+        assert self.policy is not None
+        config = {key: value for key, value in kwargs.items() if key not in ("name", "platform")}
+        asked = json.loads(json.dumps(self.client.create_container_config(**config)))
+        try:
+            await self.policy.compare(self.user.name, self.name, asked)
+        except guard.RefusedError as error:
+            raise FaultError("guard", f"{error}.") from error
+        return await self.docker_harmlessly("create_container", **kwargs)
+
+    def docker_harmlessly(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Ask the engine so that nothing of anybody's can change."""
         if method == "create_container":
             kwargs["labels"] = {f"{LABEL}.trial": self.project}  # with the real ones it would be taken for a user's
             if kwargs["name"] == self.object_name:
@@ -163,12 +183,13 @@ def can_try(app: JupyterHub) -> bool:
 class Trial:
     """Servers of a hub that is able to start."""
 
-    def __init__(self, app: JupyterHub, host: str, network: str) -> None:
+    def __init__(self, app: JupyterHub, host: str, network: str, guarded: bool) -> None:
         self.app = app
         for settings in (app.tornado_settings, app.tornado_application.settings):
             settings["spawner_class"] = TrialSpawner
             settings["authenticator"] = Authenticator()  # the owner's may ask for a login at a spawn
         TrialSpawner.host, TrialSpawner.network = host, network
+        TrialSpawner.policy = guard.Policy(app.config) if guarded else None
         app.hub.connect_url, app.hub.connect_ip = "", host
         router = RuleRouter([Rule(Known(f"{app.hub.base_url}api"), app.tornado_application)])
         HTTPServer(router).listen(app.hub.port, "0.0.0.0")
@@ -205,7 +226,8 @@ class Trial:
             if self.app.config.get("DockerSpawner") or self.app.config.get("Spawner"):
                 write += f"; or mend what {PREFIX}config and {PREFIX}extra_config say of the spawner"
             return problem(variable, f"a server of {image} {fault.what}.", write, fault.log)
-        return problem(fault.variable, fault.what, f"{PREFIX}default_url: /lab", fault.log)
+        instead = {"guard": "false", "default_url": "/lab"}[fault.variable]
+        return problem(fault.variable, fault.what, f"{PREFIX}{fault.variable}: {instead}", fault.log)
 
     async def fault(self, name: str, only: frozenset[str] | None = None) -> FaultError | None:
         """Start a user's server, ask it for its first page, remove it; returns why it cannot serve."""

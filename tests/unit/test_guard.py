@@ -1,0 +1,154 @@
+"""guard: what the engine is asked to do for a hub, and what happens when something is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import docker
+import guard
+import pytest
+from guarded_hub import SERVER, Guarded
+from hub_settings import SPAWNER, Files, load, mount
+from recording_engine import API, ID
+from spawner import FRESH_SETTINGS_VARIABLE
+
+# --- What passes ------------------------------------------------------------------------------------------------------
+OWN_CLASS = """
+from spawner import HomeSpawner
+class Mine(HomeSpawner):
+    def host_config(self):
+        return {**super().host_config(), "shm_size": "1G"}
+c.JupyterHub.spawner_class = Mine
+"""
+GPU = {"runtime": "nvidia", "device_requests": [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]}
+BIG = {"big": {"groups": ["staff"], "spawner_override": {"mem_limit": "8G"}}}
+DECLARED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "as it comes": ({}, "", {}),
+    "a named server": ({}, "", {"name": "second"}),
+    "a limit for each user": ({}, "c.DockerSpawner.mem_limit = lambda s: {'bob': '2G'}.get(s.user.name)", {}),
+    "a GPU": ({"DockerSpawner": {"extra_host_config": GPU}}, "", {}),
+    "folders of the owner's": ({"DockerSpawner": {"volumes": {"/srv/own/{username}": "/data"}}}, "", {}),
+    "a command of the owner's": ({"DockerSpawner": {"cmd": ["start-notebook.py"], "args": ["--debug"]}}, "", {}),
+    "an image": ({"DockerSpawner": {"allowed_images": {"R": "r:1", "Julia": "j:2"}}}, "", {"image": "Julia"}),
+    "more for a group": ({"Spawner": {"group_overrides": BIG}}, "", {"user": "alice", "groups": ("staff",)}),
+    "a class of the owner's": ({}, OWN_CLASS, {}),
+}
+
+
+@pytest.mark.parametrize("what", DECLARED)
+def test_the_engine_is_asked_for_what_the_hub_would_ask_it_for(guarded: Guarded, files: Files, what: str) -> None:
+    config, extra, request = DECLARED[what]
+    mounts = [mount("/home/jovyan/photos", source="/srv/photos/{x}", gid=2000), mount("/home/jovyan/b")]
+    files.write("spawner.json", {**SPAWNER, "mounts": mounts, "ca_bundle": "/etc/ca.pem"})
+    files.write("extra.py", extra)
+    hub = guarded(config=config)
+    for where in (hub.engine.socket, hub.path):
+        hub.ask_for(where, **request)
+    (_, path, body), (_, path_of_guard, body_of_guard) = hub.engine.did()
+    assert (path_of_guard, body_of_guard) == (path, body)
+    if what == "a GPU":
+        assert body["HostConfig"]["DeviceRequests"] and body["HostConfig"]["Runtime"] == "nvidia"
+
+
+def test_a_servers_life(guarded: Guarded) -> None:
+    hub = guarded()
+    hub.engine.containers["home-user-bob"] = hub.engine.containers[ID] = SERVER
+    client = docker.APIClient(f"unix://{hub.path}", version="auto")
+    assert client.inspect_image("user:1")["Config"]["Cmd"]
+    assert client.inspect_container("home-user-bob")["State"]["Running"]
+    client.start("home-user-bob")
+    client.stop(ID, timeout=1)
+    client.remove_container(ID, v=True)
+    assert [(method, path) for method, path, _ in hub.engine.did()] == [
+        ("POST", f"{API}/containers/{ID}/start"),
+        ("POST", f"{API}/containers/{ID}/stop"),
+        ("DELETE", f"{API}/containers/{ID}?v=True&link=False&force=False"),
+    ]
+
+
+def test_an_image_that_may_be_pulled(guarded: Guarded) -> None:
+    hub = guarded(config={"DockerSpawner": {"allowed_images": ["registry:5000/r:1"]}})
+    client = docker.APIClient(f"unix://{hub.path}", version="auto")
+    client.pull("registry:5000/r", "1")
+    assert [path for _, path, _ in hub.engine.did()] == [f"{API}/images/create?tag=1&fromImage=registry%3A5000%2Fr"]
+    with pytest.raises(docker.errors.NotFound):
+        client.pull("registry:5000/r", "2")
+    assert len(hub.engine.did()) == 1
+
+
+def test_a_home_is_made_ready_by_the_guard_and_the_server_is_not_told(guarded: Guarded) -> None:
+    hub = guarded()
+    body = hub.body()
+    status, _ = hub.create({**body, "Env": [*body["Env"], f"{FRESH_SETTINGS_VARIABLE}=1"]})
+    server, home = hub.engine.created()
+    assert status == 201
+    assert server["Env"] == body["Env"]
+    assert "old-settings" in " ".join(home["Entrypoint"]) and home["HostConfig"]["NetworkMode"] == "none"
+
+
+# --- What goes wrong --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["hub.json", "spawner.json", "extra.py", "proxy-token"])
+def test_settings_that_are_broken(guarded: Guarded, files: Files, name: str) -> None:
+    """From the start on; whoever asks is told, and the hub does not start."""
+    files.write(name, "{" if name.endswith("json") else "raise RuntimeError('by hand')" if name == "extra.py" else "")
+    hub = guarded()
+    for method, path in (
+        ("GET", "/version"),
+        ("GET", f"{API}/images/user:1/json"),
+        ("POST", f"{API}/containers/x/stop"),
+    ):
+        status, message = hub.request(method, path)
+        assert status == 503 and message.startswith("nothing is done while the settings are broken"), message
+        assert name in message
+    assert hub.create({"Env": []})[0] == 503
+    assert hub.engine.asked == []
+
+
+def test_settings_that_are_broken_later(guarded: Guarded, files: Files) -> None:
+    hub = guarded()
+    body = hub.body()
+    files.write("spawner.json", "{")
+    status, message = hub.create(body)
+    assert status == 503 and "spawner.json is not JSON" in message
+    files.write("spawner.json", SPAWNER)
+    assert hub.create(body)[0] == 201
+
+
+def test_what_the_engine_says_is_passed_on(guarded: Guarded) -> None:
+    hub = guarded()
+    hub.engine.status = 500
+    assert hub.request("GET", f"{API}/images/user:1/json") == (500, "the engine is unwell")
+
+
+def test_an_engine_that_does_not_answer(guarded: Guarded) -> None:
+    hub = guarded()
+    hub.engine.socket.unlink()
+    status, message = hub.request("GET", f"{API}/images/user:1/json")
+    assert status == 503, "500 would have the hub take the server for gone"
+    assert message.startswith("the engine does not answer")
+
+
+def test_half_a_request_keeps_nobody_waiting(guarded: Guarded) -> None:
+    hub = guarded()
+    halves = []
+    for start in (b"", b"POST", f"POST {API}/containers/create HTTP/1.1\r\nContent-Length: 100\r\n\r\n{{".encode()):
+        halves.append(socket.socket(socket.AF_UNIX))
+        halves[-1].connect(str(hub.path))
+        halves[-1].sendall(start)
+    assert hub.create(hub.body())[0] == 201
+    for half in halves:
+        half.close()
+
+
+# --- The trial --------------------------------------------------------------------------------------------------------
+def test_the_trial_knows_beforehand(guarded: Guarded, files: Files) -> None:
+    hub = guarded()
+    body = hub.body()
+    policy = guard.Policy(load(files))
+    policy.server_class._client = docker.APIClient(f"unix://{hub.engine.socket}", version="auto")
+    asyncio.run(policy.compare("bob", "", body))
+    with pytest.raises(guard.RefusedError, match=r"HostConfig\.Memory.*extra_config"):
+        asyncio.run(policy.compare("bob", "", {**body, "HostConfig": {**body["HostConfig"], "Memory": 1}}))
+    assert hub.engine.did() == []
