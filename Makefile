@@ -67,12 +67,12 @@ venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
 test: ## Run every test (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart containerd forky -- default convergence faults
+	@tests/run.sh lint unit input debian12 interrupted quickstart containerd forky -- default convergence faults security
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit
 
-test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart, test-faults, test-containerd, test-forky (which may warn)
+test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart, test-faults, test-containerd, test-security, test-forky (which may warn)
 	@tests/run.sh $*
 
 bench: ## Measure against floors, as ratios in one run

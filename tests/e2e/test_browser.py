@@ -229,16 +229,16 @@ def stop_and_start(admin: AdminPage) -> None:
     admin.press("Stop Server", admin.row("bob"))
     admin.runs("bob", False)
     admin.open()
-    admin.page.get_by_label("user-search").fill("u")  # all of those that are shown
+    admin.page.get_by_label("user-search").fill("i")  # all of those that are shown
     expect(admin.row("bob")).to_have_count(0, timeout=SLOW)
     admin.press("Start All")
-    for name in ("guest", "lou"):
+    for name in ("alice.smith", "kim"):
         admin.runs(name, True)
-    admin.shows("guest")
+    admin.shows("kim")
     admin.press("Stop All")
-    for name in ("guest", "lou"):
+    for name in ("alice.smith", "kim"):
         admin.runs(name, False)
-    admin.shows("guest")
+    admin.shows("kim")
 
 
 def enter_and_shut_down(admin: AdminPage, mia: HubClient, login: ClientFactory, host: Host) -> dict[str, str]:

@@ -12,10 +12,19 @@ from typing import Any
 
 import pytest
 import settings_files
+import spawner as spawner_module
 from docker.errors import NotFound
 from hub_settings import SPAWNER, Files, mount
 from mounts import HOME, WORK
-from spawner import CA_BUNDLE, FRESH_SETTINGS, PUT_ASIDE, SERVER_SETTINGS, WITHOUT_PACKAGES, HomeSpawner
+from spawner import (
+    CA_BUNDLE,
+    FRESH_SETTINGS,
+    FRESH_SETTINGS_VARIABLE,
+    PUT_ASIDE,
+    SERVER_SETTINGS,
+    WITHOUT_PACKAGES,
+    HomeSpawner,
+)
 from traitlets.config import Config
 
 
@@ -354,3 +363,10 @@ def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
     spawner.object_id = "0123456789abcdef"
     assert spawner.internal_hostname == "0123456789ab"
     assert spawn(engine).internal_hostname == "home-user-alice-2eb"
+
+
+def test_homes_are_readied_by_the_guard_alone(files: Files, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner_module, "GUARDED", True)
+    spawn(engine, chosen=(FRESH_SETTINGS,))
+    assert engine.in_home == []
+    assert engine.created["environment"] == {"A": "1", FRESH_SETTINGS_VARIABLE: "1"}

@@ -49,12 +49,12 @@ done
 SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error, and all that it came from."""
-    while error:
-        yield error
-        yield from (inner for inner in error.args if isinstance(inner, BaseException))
-        error = error.__context__
+    yield error
+    for inner in (*error.args, error.__cause__ or error.__context__):
+        if isinstance(inner, BaseException):
+            yield from causes(inner)
 
 
 def is_absent(error: BaseException) -> bool:
