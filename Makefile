@@ -78,6 +78,10 @@ test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test
 bench: ## Measure against floors, as ratios in one run
 	@tests/run.sh bench
 
+fuzz: ## Ten minutes of requests at the guard, led by coverage
+	@sh scripts/venv "$(CACHE)/venv-fuzz" requirements/fuzz.txt
+	@"$(CACHE)/venv-fuzz/bin/python" tests/fuzz/fuzz_guard.py -max_total_time=600
+
 docs: test-venv ## Write the defaults and the table of variables anew, from the argument specs
 	@"$(TEST_VENV)/bin/python" scripts/variables.py --write
 
@@ -93,4 +97,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check uninstall vault password venv test test-fast bench docs lock test-venv test-venv-path clean
+.PHONY: help hub check uninstall vault password venv test test-fast bench fuzz docs lock test-venv test-venv-path clean

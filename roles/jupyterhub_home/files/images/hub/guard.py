@@ -11,6 +11,7 @@ See docs/security.md for what this keeps from a hub that was taken over.
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import sys
 import traceback
@@ -355,6 +356,7 @@ def make(client: docker.APIClient) -> Guard:
 
 async def serve(guard: Guard) -> None:
     """Answer on the socket, for the hub's group alone, for good."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it quotes what is no HTTP
     runner = web.AppRunner(guard.app(), access_log=None)
     await runner.setup()
     try:
