@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -126,6 +126,48 @@ def test_to_starve_the_hub(serve: ClientFactory, host: Host, container: str) -> 
     assert ours["CpuShares"] >= 16 * (theirs["CpuShares"] or 1024)
     assert ours["Memory"] == ours["MemorySwap"] == 2048 * MIB and ours["PidsLimit"] == 1024
     assert theirs["Memory"] == theirs["MemorySwap"] > 0 and theirs["PidsLimit"] > 0
+
+
+# --- To fill the disk, and stop the machine ------------------------------
+def test_to_write_outside_of_what_is_the_users(serve: ClientFactory) -> None:
+    """Into the container's own layer root writes for its user, and may take what the disk keeps for root."""
+    look = "import subprocess; print(subprocess.run(['sh', '-c', {!r}], capture_output=True, text=True).stdout)"
+    places = "find / -path /proc -prune -o -path /dev -prune -o -type d -writable -print 2>/dev/null"
+    found = serve("alice").run(look.format(f"({places}) | xargs -d '\\n' stat -f -c '%T'")).split()
+    assert found and "overlayfs" not in found
+    assert serve("alice").run(look.format("df --output=fstype / | tail -n 1")).strip() == "overlay"
+
+
+@pytest.fixture
+def small_work(host: Host, login: ClientFactory) -> Iterator[str]:
+    """The work folder of alice, who has no server, on an ext4 of its own that keeps a tenth for root."""
+    login("alice").stop()
+    folder = host.check_output(f"docker volume inspect --format '{{{{.Mountpoint}}}}' {ALICE}")
+    host.check_output("command -v mkfs.ext4 || (apt-get -qq update && apt-get -qq install e2fsprogs)")
+    host.check_output("test -e /dev/loop-control || mknod /dev/loop-control c 10 237")
+    device = host.check_output("losetup --find").split()[0]  # it may say that the node is not there
+    host.check_output(f"test -e {device} || mknod {device} b 7 {device.removeprefix('/dev/loop')}")
+    host.check_output("truncate --size 64M /root/small.ext4 && mkfs.ext4 -q -m 10 /root/small.ext4")
+    host.check_output(f"mount -o loop={device} /root/small.ext4 {folder} && chown 1000:100 {folder}")
+    yield folder
+    login("alice").stop()
+    host.check_output(f"umount {folder} && rm /root/small.ext4")
+
+
+def test_to_fill_what_the_disk_keeps_for_root(serve: ClientFactory, host: Host, small_work: str) -> None:
+    """The engine, the log and whoever repairs the machine go on: to them the disk is not full."""
+    said = serve("alice").run(
+        "try:\n"
+        "    with open('big', 'wb', buffering=0) as file:\n"
+        "        while True:\n"
+        "            file.write(bytes(65536))\n"
+        "except OSError as error:\n"
+        "    print(error.strerror)"
+    )
+    assert said.strip() == "No space left on device"
+    free, left = map(int, host.check_output(f"stat -f -c '%f %a' {small_work}").split())
+    assert free * 4096 > 5 * MIB and left * 4096 < MIB
+    host.check_output(f"head -c {4 * MIB} /dev/zero >{small_work}/of-root")
 
 
 # --- To learn something without a login -----------------------------------
