@@ -62,6 +62,14 @@ def test_options_that_fit_are_kept(hub: Hub, ask: Any) -> None:
     assert hub.db.query(orm.Spawner).filter_by(name="one").one().user_options == {"a": long(16_000)}
 
 
+def test_options_of_a_server_that_is_there_are_refused_too(hub: Hub, ask: Any) -> None:
+    assert ask("PUT", "/users/zoe/servers/one", user_options={"a": "b"}).status == 201
+    answer = ask("PATCH", "/users/zoe/servers/one", user_options={"a": long(limits.OPTIONS_MAX)})
+    assert (answer.status, answer.body["message"]) == (400, "characters of user_options: no more than 16,384")
+    hub.db.expire_all()
+    assert hub.db.query(orm.Spawner).filter_by(name="one").one().user_options == {"a": "b"}
+
+
 def test_options_of_a_form_or_a_link_are_refused_too(hub: Hub) -> None:
     """What they are made of comes together in the spawner, whoever wrote the form."""
     from jupyterhub.handlers.base import BaseHandler
