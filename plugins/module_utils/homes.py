@@ -43,7 +43,7 @@ class Homes:
                 text = f"The home of {user}, {volume}, is in use by {running}. Stop that server, then run again."
                 raise EngineError(text)
             if ended := docker("ps", "--all", "--quiet", "--filter", f"volume={volume}").split():
-                docker("rm", *ended)
+                docker("rm", "--volumes", *ended)
 
     def move(self, renamed: dict[str, str]) -> list[str]:
         """Carry the files of old names over to new ones, {new: old}; returns what was done, in words.

@@ -78,13 +78,31 @@ def memory() -> int:
     return sum(int(fields[key].split()[0]) * 1024 for key in ("MemTotal", "SwapTotal"))
 
 
+def there(path: str) -> Path:
+    """A path, or of those above it the one that exists."""
+    found = Path(path)
+    while not found.exists():
+        found = found.parent
+    return found
+
+
 def free_disk(path: str) -> int:
     """Bytes that an unprivileged process may still write where path is, or would be."""
-    there = Path(path)
-    while not there.exists():
-        there = there.parent
-    stat = os.statvfs(there)
+    stat = os.statvfs(there(path))
     return stat.f_bavail * stat.f_frsize
+
+
+def kept_disk(path: str) -> dict[str, Any]:
+    """What a file system keeps for root when users have filled it: {bytes, block: bytes, kind, device, path}.
+
+    kind and device are as in proc_pid_mountinfo(5), '' where nothing is found.
+    """
+    stat, device = os.statvfs(there(path)), there(path).stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounted = [line.split() for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    kind, source = next((fields[fields.index("-") + 1 :][:2] for fields in mounted if fields[2] == number), ("", ""))
+    kept = (stat.f_bfree - stat.f_bavail) * stat.f_frsize
+    return {"bytes": kept, "block": stat.f_frsize, "kind": kind, "device": source, "path": path}
 
 
 def addresses(version: int = 4) -> list[str]:

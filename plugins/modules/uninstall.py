@@ -80,7 +80,7 @@ def main() -> None:
     # volumes.
     steps: dict[str, Callable[[list[str]], object]] = {
         "units": disable,
-        "containers": lambda names: docker("rm", "--force", *names),
+        "containers": lambda names: docker("rm", "--force", "--volumes", *names),
         "networks": lambda names: docker("network", "rm", *names),
         "images": lambda names: docker("image", "rm", "--force", *names),
         "sockets": lambda names: docker("volume", "rm", *names),

@@ -18,6 +18,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     start_digest,
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
 
 # Of what images are built with, in the role's folder.
@@ -123,7 +124,12 @@ def desired(
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
     return {
         "docker": docker_needs(good, machine),
-        "notes": notes_about(machine) + ([] if good["guard"] else [WITHOUT_GUARD]),
+        "notes": [
+            *notes_about(machine),
+            *([] if good["guard"] else [WITHOUT_GUARD]),
+            # Only when a run has much to do: the owner has read it, and may want it so.
+            *(notes_about_disk(good, machine) if images["missing"] else []),
+        ],
         "images": images,
         "hub": hub,
         "spawner": spawner,

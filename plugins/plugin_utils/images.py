@@ -12,8 +12,8 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import BASE_SUITE
 
-# What all images are built with, beside the folder of each.
-SHARED = ("Dockerfile", "apt-install")
+# What all images are built with, beside the folder of each; the last is of the hub's and the user's.
+SHARED = ("Dockerfile", "apt-install", "hub/short_records.py")
 CACHE = re.compile(r"\.|__pycache__$")
 
 

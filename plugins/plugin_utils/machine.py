@@ -106,6 +106,23 @@ def check_disk(good: dict[str, Any], machine: dict[str, Any], report: Report) ->
         )  # fmt: skip
 
 
+def notes_about_disk(good: dict[str, Any], machine: dict[str, Any]) -> list[str]:
+    """What is to be said when users' files can take the space that is to be free; see Limits in docs/security.md."""
+    kept, wanted = machine["kept_disk"], size_in_bytes(good["free_disk_min"]) or 0
+    if kept["bytes"] >= wanted:
+        return []
+    if not kept["kind"].startswith("ext"):
+        return [
+            f"Users' files can fill the disk of {kept['path']}, and stop this machine with it: unlike ext4, its file "
+            f"system ({kept['kind'] or 'unknown'}) keeps nothing for root."
+        ]
+    return [
+        f"When users' files fill the disk of {kept['path']}, {kept['bytes'] / 2**30:.1f}G are kept for this machine, "
+        f"not {good['free_disk_min']} ({PREFIX}free_disk_min). To keep as much: "
+        f"tune2fs -r {-(-wanted // kept['block'])} {kept['device']}"
+    ]
+
+
 def check_parts(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Whether what the variables count on is there: a bundle of certificates, and a Docker that is not to come."""
     bundle = good["ca_bundle"]

@@ -198,8 +198,9 @@ class Machine:
         return {path: RANDOM.sub("...", text) for path, text in files.items()}
 
     def volumes(self) -> set[str]:
-        listing = "docker volume ls --quiet | xargs docker volume inspect --format '{{.Name}} {{.CreatedAt}}'"
-        return set(self.host.check_output(listing).splitlines())
+        listing = "docker volume ls --quiet --filter name=jupyterhub-home"  # not what goes with a container
+        form = "{{.Name}} {{.CreatedAt}}"
+        return set(self.host.check_output(f"{listing} | xargs docker volume inspect --format '{form}'").splitlines())
 
     def learn(self) -> None:
         """Take the files as they are for good ones."""

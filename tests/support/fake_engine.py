@@ -75,7 +75,8 @@ match words:
         found = [shown(n) for n in names if n in containers] + [network(n) for n in names if n in networks]
         print(json.dumps(found))
     case ["rm", "--force", "--volumes", *names]: [containers.pop(name, None) for name in names]
-    case ["rm", ident]: del containers[next(n for n, c in containers.items() if c.get("id", "id-" + n) == ident)]
+    case ["rm", "--volumes", ident]:
+        del containers[next(n for n, c in containers.items() if c.get("id", "id-" + n) == ident)]
     case ["rm", "--force", *names]:
         for name in names: del containers[name]
     case ["rename", old, new]: containers[new] = containers.pop(old)

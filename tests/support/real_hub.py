@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import limits
 import pytest
 import reconcile
 import settings_files
@@ -225,6 +226,7 @@ def hubs(loop: asyncio.AbstractEventLoop, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(settings_files, "USERS", tmp_path / "users.json")
     monkeypatch.setattr(settings_files, "UNDECLARED", tmp_path / "undeclared.json")
     upstream.patch(settings_files.declared_users)
+    limits.bound()
     nothing: dict[str, Any] = {"running": set(), "stuck": set(), "stopped": []}
     for name, empty in nothing.items():
         monkeypatch.setattr(FakeSpawner, name, empty, raising=False)

@@ -33,6 +33,7 @@ def checked(**variables: Any) -> tuple[dict[str, Any], str]:
 IN_USE = {"state": "EADDRINUSE", "error": "Address already in use"}
 FORKY = {"id": "debian", "version_codename": "forky", "pretty_name": "Debian GNU/Linux forky/sid"}  # no version_id
 DOCKER = {"installed": True, "limits": ["cpu", "memory", "pids"]}
+KEPT = {"bytes": 5 * GIB, "block": 4096, "kind": "ext4", "device": "/dev/sda1", "path": "/var/lib/docker"}
 MACHINE = {
     "system": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
     "root": True,
@@ -42,6 +43,7 @@ MACHINE = {
     "memory": 24 * GIB,
     "processors": 4,
     "free_disk": 10 * GIB,
+    "kept_disk": KEPT,
     "ca_bundle": True,
     "docker": DOCKER,
     "addresses": ["192.0.2.20"],

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import (
+    check_machine,
+    notes_about_disk,
+    writes_much,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
-from checks import DOCKER, FORKY, GIB, IN_USE, MACHINE, SPECS, USERS, checked, looked_at
+from checks import DOCKER, FORKY, GIB, IN_USE, KEPT, MACHINE, SPECS, USERS, checked, looked_at
 
 
 def test_a_fine_machine() -> None:
@@ -101,6 +105,22 @@ def test_who_asks_for_space(missing: list[str], installed: bool, tags: set[str],
     report = Report()
     check_machine(good, machine, report, writes=writes)
     assert report.about("free_disk_min") is writes
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({"bytes": 4 * GIB}, ""),
+        ({"bytes": 0, "kind": "xfs"}, "Users' files can fill the disk of /var/lib/docker, and stop this machine with "
+         "it: unlike ext4, its file system (xfs) keeps nothing for root."),
+        ({"bytes": 2 * GIB}, "When users' files fill the disk of /var/lib/docker, 2.0G are kept for this machine, not "
+         "4G (jupyterhub_home_free_disk_min). To keep as much: tune2fs -r 1048576 /dev/sda1"),
+    ],
+)  # fmt: skip
+def test_what_a_disk_that_users_fill_leaves_to_the_machine(kept: dict[str, Any], said: str) -> None:
+    good, _ = checked()
+    notes = notes_about_disk(good, {"kept_disk": {**KEPT, **kept}})
+    assert "".join(notes) == said
 
 
 def test_the_default_bundle_may_be_missing() -> None:

@@ -19,7 +19,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import des
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import start_digest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import DOCKER_PACKAGES, SYSTEMS, docker_needs
-from checks import FORKY
+from checks import FORKY, KEPT
 from conftest import ROLE
 
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
@@ -34,6 +34,7 @@ MACHINE: dict[str, Any] = {
     "dpkg_broken": False,
     "images": {},
     "ca_bundle": True,
+    "kept_disk": KEPT,
     "addresses": ["192.168.1.20", "2001:db8::2"],
 }  # fmt: skip
 

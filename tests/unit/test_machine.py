@@ -113,3 +113,9 @@ def test_a_command_that_fails_or_is_missing(program: Program) -> None:
     program("good", "echo ' text '")
     program("bad", "echo text; exit 3")
     assert (machine.output("good"), machine.output("bad"), machine.output("no-such-command")) == ("text", None, None)
+
+
+def test_what_a_disk_keeps_for_root() -> None:
+    """Also of a folder that is not there yet."""
+    found = machine.kept_disk("/proc/not/there")
+    assert found == {"bytes": 0, "block": 4096, "kind": "proc", "device": "proc", "path": "/proc/not/there"}

@@ -61,7 +61,8 @@ class Engine:
         head.uid = self.home_owner
         yield SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: iter([head.tobuf()]))
 
-    def remove_container(self, name: str, force: bool = False) -> None:
+    def remove_container(self, name: str, v: bool, force: bool = False) -> None:
+        assert v, "what an image has as volumes would stay"
         if force:  # nothing is left of an earlier start
             raise NotFound(name)
 
@@ -143,6 +144,17 @@ def test_every_spawn_reads_the_file_and_nothing_sticks(files: Files, engine: Eng
     host = engine.created["host_config"]
     assert engine.created["image"] == "user:2"
     assert not {"mem_limit", "memswap_limit", "pids_limit", "cpu_quota"} & set(host)
+
+
+@pytest.mark.parametrize(("image", "reads_only"), [("home/user:1", True), ("quay.io/x/home/user:1", False)])
+def test_only_an_image_that_is_built_here_can_do_without_writing(
+    files: Files, engine: Engine, image: str, reads_only: bool
+) -> None:
+    files.write("spawner.json", SPAWNER | {"image": image})
+    spawn(engine)
+    assert engine.created["host_config"].get("read_only", False) is reads_only
+    spawn(engine, {"DockerSpawner": {"extra_host_config": {"read_only": False}}})
+    assert engine.created["host_config"]["read_only"] is False, "the owner wins"
 
 
 @pytest.mark.parametrize("level", ["Spawner", "DockerSpawner", "HomeSpawner"])

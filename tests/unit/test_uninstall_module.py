@@ -84,7 +84,7 @@ def test_four_steps(machine: Machine, run_module: RunModule) -> None:
     done = run(run_module, "home", machine.home)
     assert [note.replace("Removed", "Would be removed") for note in done["notes"]] == tried["notes"]
     assert machine.changes() == [
-        "rm --force home-hub home-proxy home-user-kim",
+        "rm --force --volumes home-hub home-proxy home-user-kim",
         "network rm home",
         "image rm --force home/base:1 home/hub:1",
     ]

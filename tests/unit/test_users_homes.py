@@ -82,7 +82,7 @@ def test_an_empty_home_gives_way(converge: Converge, homes: Homes, web: Web) -> 
     homes.held("ended", "home-user-anna", status="exited", id="0123456789ab")
     converge(ANNA, url=web.url)
     assert homes.volumes() == {"home-user-anna": ["a of home-user-anne"]}
-    assert homes.changes()[0] == "rm 0123456789ab"
+    assert homes.changes()[0] == "rm --volumes 0123456789ab"
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -127,7 +127,7 @@ def test_the_whole_home_follows(converge: Converge, homes: Homes, web: Web) -> N
         "home-user-anna": ["a of home-user-anne"],
         "home-user-anna-home": ["a of home-user-anne-home"],
     }
-    assert homes.changes()[0] == "rm 0123456789ab"
+    assert homes.changes()[0] == "rm --volumes 0123456789ab"
     assert not converge(ANNA, url=web.url)["changed"]
 
 
@@ -233,7 +233,7 @@ def test_homes_are_deleted_only_by_name(converge: Converge, homes: Homes, web: W
     assert homes.changes() == []
     done = converge(ALICE, url=web.url, delete_homes=names)
     assert done["changed"] and done["notes"] == ["Home of bob deleted: home-user-bob", unknown]
-    assert homes.changes() == ["rm 0123456789ab", "volume rm home-user-bob"]
+    assert homes.changes() == ["rm --volumes 0123456789ab", "volume rm home-user-bob"]
     assert sorted(homes.volumes()) == ["home-user-alice", "home-user-bobby"]
     for check in (False, True):
         again = converge(ALICE, url=web.url, delete_homes=names, check=check)

@@ -8,8 +8,10 @@ import disk
 import docker
 import engine_watch
 import jupyterhub.roles
+import limits
 import reconcile
 import settings_files
+import short_records  # noqa: F401 (bounds what the log takes)
 import upstream
 from authenticator import HomeAuthenticator
 from docker.utils import kwargs_from_env
@@ -57,6 +59,7 @@ def configure_hub(c: Config, base_url: str) -> None:
     c.JupyterHub.authenticator_class = HomeAuthenticator
     c.JupyterHub.spawner_class = HomeSpawner
     c.JupyterHub.template_paths, c.JupyterHub.template_vars = [], {}
+    c.JupyterHub.named_server_limit_per_user = limits.SERVERS_MAX  # where the owner allows any
     HTTPServer.configure(None, max_body_size=MAX_BODY)  # JupyterHub has no trait for it
 
 
@@ -111,6 +114,7 @@ def configure(c: Config) -> Settings:
     users = declared_users()
     read_json(settings_files.SPAWNER)  # a broken file shows now, not at the first spawn
     upstream.patch(declared_users)
+    limits.bound()
 
     configure_hub(c, hub["base_url"])
     configure_connections(c, token)

@@ -201,6 +201,8 @@ class HomeSpawner(DockerSpawner):
             "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # a crash leaves no core file among the user's
             "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
         }
+        if self.image.startswith(f"{self.project}/user:"):  # built here: it has volumes where it must write
+            host["read_only"] = True
         if self.mem_limit:
             host["memswap_limit"] = self.mem_limit  # both together: no swap beyond the limit
         if self.settings["pids_limit"]:
@@ -291,7 +293,7 @@ class HomeSpawner(DockerSpawner):
             mounts=[home], network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
         )
         with contextlib.suppress(NotFound):  # of a start that was killed
-            await self.docker("remove_container", name, force=True)
+            await self.docker("remove_container", name, v=True, force=True)
         await self.docker(
             "create_container", image=self.image, name=name, user=user, entrypoint=["/bin/sh", "-c", script, HOME],
             environment=NOTHING_OF_THE_HOME, working_dir="/", labels=self.labels(), host_config=host,
@@ -301,7 +303,7 @@ class HomeSpawner(DockerSpawner):
         if ended["StatusCode"]:
             said = await self.docker("logs", name)
             self.log.error("The home of %s: %s", self.user.name, said.decode(errors="replace").strip())
-        await self.docker("remove_container", name)
+        await self.docker("remove_container", name, v=True)
 
     async def start(self) -> tuple[str, int]:
         """Start the container and give its host and port, no sooner than it listens or has ended.

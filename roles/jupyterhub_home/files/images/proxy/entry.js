@@ -11,10 +11,19 @@ const HUB = "http://hub:8081";
 const API = "http://127.0.0.1:8001/api/routes";
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 500;
+const LOG_MAX = 1_000; // characters of one message: a URL, which anybody may send, has up to 16,000
 
 function fail(message) {
   console.error(`proxy: ${message}`);
   process.exit(1);
+}
+
+for (const stream of [process.stdout, process.stderr]) {
+  const write = stream.write.bind(stream);
+  stream.write = (chunk, ...rest) => {
+    const text = String(chunk);
+    return write(text.length > LOG_MAX ? `${text.slice(0, LOG_MAX)}… (${text.length} characters)\n` : chunk, ...rest);
+  };
 }
 
 let token = "";

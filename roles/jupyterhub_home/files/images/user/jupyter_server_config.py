@@ -7,6 +7,7 @@ from jupyterhub.httpclient import JupyterHubHTTPClient
 # Whoever loads this file has put get_config there.
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 
+load_subconfig("short_records.py")  # type: ignore[name-defined]  # noqa: F821
 c.HubAuth.cache_max_age = 5  # seconds that somebody who was removed may still be let in; 0 means for ever
 # A start without own packages is one of kernels: here they can be put right.
 c.ServerApp.terminado_settings = {"shell_command": ["/usr/bin/env", "--unset=PYTHONNOUSERSITE", "/bin/bash"]}
