@@ -43,9 +43,11 @@ MACHINE = {
     "processors": 4,
     "free_disk": 10 * GIB,
     "ca_bundle": True,
+    "ca_bundle_loose": {},
     "docker": DOCKER,
     "addresses": ["192.0.2.20"],
     "folders": {},
+    "noted_mount_points": {},
 }
 
 
