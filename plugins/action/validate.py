@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import FOUND
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import check_names, misspelt
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import check_plain
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
@@ -143,7 +144,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": report.text(self.done)}
         if self.entry == "main":
             for mount in good["mounts"]:
-                mount.update({key: machine["folders"][mount["source"]][key] for key in ("uid", "gid")})
+                mount.update({key: machine["folders"][mount["source"]][key] for key in FOUND})
             declared = self._templar.template(task_vars[f"{PREFIX}mounts"])
             checked |= desired(good, declared, machine, images, self.role)
         return {**result, "changed": False, **checked}

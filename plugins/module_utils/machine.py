@@ -1,4 +1,4 @@
-"""What a machine is: its system, memory, disk, folders, addresses, and who holds a port."""
+"""What a machine is: its system, memory, disk, addresses, and who holds a port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import told
@@ -62,14 +61,6 @@ def dpkg_broken() -> bool:
     updates = Path("/var/lib/dpkg/updates")
     pending = updates.is_dir() and any(entry.name.isdigit() for entry in updates.iterdir())
     return bool(audit.stdout.strip()) or pending
-
-
-def folder(path: str) -> dict[str, Any]:
-    """Owner and mode of a host folder; 'exists' is false for anything that is no folder."""
-    if not os.path.isdir(path):
-        return {"exists": False}
-    stat = os.stat(path)
-    return {"exists": True, "uid": stat.st_uid, "gid": stat.st_gid, "mode": stat.st_mode & 0o7777}
 
 
 def memory() -> int:

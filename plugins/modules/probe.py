@@ -21,7 +21,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     addresses,
     dpkg_broken,
-    folder,
     free_disk,
     kept_disk,
     memory,
@@ -29,6 +28,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     system,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
+from ansible_collections.jupyterhub.home.plugins.module_utils.ways import Ways, noted_mount_points
 
 DOCUMENTATION = r"""
 module: probe
@@ -134,7 +134,9 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         except (EngineError, OSError):
             homes = []
         gone = rules_gone(project["bridge"])
-    docker = asked_engine.result()
+    docker, ways = asked_engine.result(), Ways()
+    bundle = Path(wanted["ca_bundle"])
+    earlier = Path(project["folder"] or directory), directory
     docker["rules_gone"] = gone and docker["version"] is not None
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
@@ -152,15 +154,17 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "directory": directory_problem(directory, wanted["project"]),
         "written": record.intact(contract.exact_folders()),
         "tried": tried(record),
-        "ca_bundle": os.path.isfile(wanted["ca_bundle"]),
-        "folders": {path: folder(path) for path in wanted["sources"]},
+        "ca_bundle": bundle.is_file(),
+        "ca_bundle_loose": ways.loose(bundle) if bundle.is_file() else {},
+        "folders": {path: ways.folder(Path(path)) for path in wanted["sources"]},
+        "noted_mount_points": noted_mount_points(*earlier) if wanted["sources"] else {},
         "memory": memory(),
         "processors": len(os.sched_getaffinity(0)),
         "disk": disk,
         "free_disk": free_disk(disk),
         "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),
         "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
-        "users": declared_users(Path(project["folder"] or directory), directory),
+        "users": declared_users(*earlier),
         "homes": homes,
         **more,
     }

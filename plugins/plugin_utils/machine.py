@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders, check_way
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
@@ -128,6 +128,8 @@ def check_parts(good: dict[str, Any], machine: dict[str, Any], report: Report) -
     bundle = good["ca_bundle"]
     if bundle and bundle != CA_BUNDLE and not machine["ca_bundle"]:
         report.add(f"{PREFIX}ca_bundle", f"{bundle} is no file on this machine.", f'{PREFIX}ca_bundle: ""')
+    if machine["ca_bundle_loose"]:
+        check_way("ca_bundle", [bundle], machine["ca_bundle_loose"], [], report)
     if not machine["docker"]["installed"] and good["docker_source"] == "none":
         report.add(
             f"{PREFIX}docker_source",
@@ -146,4 +148,4 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_size_of_machine(good, machine, report)
     check_parts(good, machine, report)
     check_limits(good, machine, report)
-    check_folders(good["mounts"], machine["folders"], report)
+    check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"])

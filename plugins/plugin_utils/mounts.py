@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Collection
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report, some
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, WORK_FOLDER, check_keys, said
 
 SYSTEM_FOLDERS = re.compile(r"/|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|usr|var)(/.*)?|/home(/[^/]+)?")
 # A mount there would hide what the server needs.
 IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
+
+# Of what is found about a source, what spawner.json has beside what is declared.
+FOUND = ("uid", "gid", "mount_point")
 
 
 def plain_path(path: str) -> bool:
@@ -104,8 +108,93 @@ def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
     return bool(own or group or folder["mode"] & 0o002)
 
 
-def check_folders(mounts: list[dict[str, Any]], folders: dict[str, Any], report: Report) -> None:
-    """Whether the folders of the expanded mounts are there and servers can write to them."""
+def within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or below it."""
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def safer(loose: dict[str, Any], source: str, writable: list[str]) -> str:
+    """What to do about a source that can be replaced. writable: the sources that servers can write to."""
+    directory, entry = loose["directory"], loose["entry"]
+    own_place = directory in ("/", "/srv")
+    ways = []
+    if re.fullmatch("/home/[^/]+", directory):
+        ways.append(f"source: {directory}")
+    if not own_place:
+        ways.append(f"a folder that root alone can replace, such as /srv/{posixpath.basename(source)}")
+    if loose["mode"] & 0o1000 and loose["uid"] == 0:
+        ways.append(f"chown root {shlex.quote(entry)}")
+    # A folder that people write to, or that is somebody else's, is left to them.
+    elif own_place or not (SYSTEM_FOLDERS.fullmatch(directory) or any(within(directory, one) for one in writable)):
+        commands = {"chown root": loose["uid"] != 0, "chmod go-w": loose["mode"] & 0o022}
+        ways.append("; ".join(f"{command} {shlex.quote(directory)}" for command, due in commands.items() if due))
+    return ", or ".join(ways)
+
+
+def check_way(name: str, sources: list[str], loose: dict[str, Any], writable: list[str], report: Report) -> None:
+    """Say that somebody but root can replace sources by a link; loose: where, see module_utils/ways.py."""
+    directory, entry = loose["directory"], loose["entry"]
+    found = f"{directory} belongs to {loose['uid']}:{loose['gid']}, mode {loose['mode']:04o}"
+    if loose["mode"] & 0o1000:
+        found += f", and {entry} to {loose['owner']}"
+    way = "" if sources == [entry] else f", on the way to {some(sources)}"
+    report.add(
+        f"{PREFIX}{name}",
+        f"somebody but root can put a link to any folder of the machine in the place of {entry}{way}: {found}.",
+        safer(loose, sources[0], writable),
+    )
+
+
+def check_ways(mounts: list[dict[str, Any]], folders: dict[str, Any], report: Report) -> None:
+    """Whether root alone can replace the sources of the expanded mounts; what one folder lets happen is said once."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for source in dict.fromkeys(mount["source"] for mount in mounts):
+        if loose := folders.get(source, {}).get("loose"):
+            sticky = loose["mode"] & 0o1000
+            ways.setdefault((loose["directory"], loose["entry"] if sticky else ""), []).append(source)
+    writable = [mount["source"] for mount in mounts if not mount["read_only"]]
+    for sources in ways.values():
+        check_way("mounts", sources, folders[sources[0]]["loose"], writable, report)
+
+
+def check_mounted(
+    mounts: list[dict[str, Any]], folders: dict[str, Any], noted: dict[str, str], report: Report
+) -> set[str]:
+    """The sources whose file system is not mounted, but was when the hub was last set up, or is to be at boot.
+
+    noted: where it was mounted then, by source.
+    """
+    gone: dict[tuple[str, str, str], list[str]] = {}
+    for source in dict.fromkeys(mount["source"] for mount in mounts):
+        folder, before = folders.get(source, {}), noted.get(source, "/")
+        now = folder.get("mount_point", before)
+        if folder.get("missing"):
+            why = "/etc/fstab has something mounted there", "take that line out of /etc/fstab"
+            gone.setdefault((folder["missing"], *why), []).append(source)
+        elif now != before and within(before, now):
+            why = "something was when this hub was last set up", "run once without the entry, then again with it"
+            gone.setdefault((before, *why), []).append(source)
+    for (point, reason, meant), sources in gone.items():
+        lie = "is" if len(sources) == 1 else "are"
+        report.add(
+            f"{PREFIX}mounts",
+            f"nothing is mounted at {point}, where {some(sources)} {lie}, and {reason}.",
+            f"mount {shlex.quote(point)} (findmnt --fstab lists what belongs where). If it is meant to be so, {meant}",
+            label="Do",
+        )
+    return {source for sources in gone.values() for source in sources}
+
+
+def check_folders(
+    mounts: list[dict[str, Any]], folders: dict[str, Any], report: Report, noted: dict[str, str] | None = None
+) -> None:
+    """Whether the folders of the expanded mounts are there, can be replaced by root alone and written to by servers.
+
+    folders: what was found of each source; noted: see check_mounted.
+    """
+    gone = check_mounted(mounts, folders, noted or {}, report)
+    mounts = [mount for mount in mounts if mount["source"] not in gone]
+    check_ways(mounts, folders, report)
     for mount in mounts:
         # The module expands a path with $ or ~ in it, and answers under another name.
         folder = folders.get(mount["source"], {"exists": False})

@@ -119,14 +119,15 @@ def run(tmp_path_factory: pytest.TempPathFactory, held_port: int) -> Run:
     """All cases at once."""
     folder = tmp_path_factory.mktemp("input")
     programs = tmp_path_factory.mktemp("programs")
-    (folder / "open").mkdir()
-    for name in ("kim", "lee"):
-        (folder / "open" / name).mkdir()
-        (folder / "open" / name).chmod(0o777)
+    for name in ("open/kim", "open/lee", "loose/private/kim"):
+        (folder / name).mkdir(parents=True)
+        (folder / name).chmod(0o777)
     (folder / "open" / "file").touch()
-    (folder / "open").chmod(0o777)
+    (folder / "open").chmod(0o1777)
+    (folder / "loose").chmod(0o777)
     (folder / "ours").mkdir()
-    cases = read_cases(PORT=str(held_port), FOLDER=str(folder / "open"), OURS=str(folder / "ours"))
+    places = {"FOLDER": folder / "open", "OURS": folder / "ours", "LOOSE": folder / "loose"}
+    cases = read_cases(PORT=str(held_port), **{name: str(place) for name, place in places.items()})
     common = {
         "ansible_connection": "local",
         "ansible_become": False,
@@ -192,7 +193,7 @@ def test_nothing_is_touched(run: Run) -> None:
     # Of `info --format ...`, `image ls --digests ...` and `compose -f FILE config --hash ...`, the command alone.
     commands = (re.sub(r" -f \S+", "", line).split() for line in run.docker)
     assert {" ".join(words[: 2 if words[0] in ("image", "volume", "compose") else 1]) for words in commands} == LOOKING
-    assert sorted(path.name for path in run.folder.iterdir()) == ["inventory.yml", "open", "ours"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["inventory.yml", "loose", "open", "ours"]
     assert sorted(path.name for path in (run.folder / "open").iterdir()) == ["file", "kim", "lee"]
 
 

@@ -23,6 +23,7 @@ class Engine:
         self.socket = socket
         self.asked: list[tuple[str, str, Any]] = []  # method, path with query, body
         self.containers: dict[str, dict[str, str]] = {}  # labels by name
+        self.folders_owner = 0  # of what a server mounts
         self.status = 0  # answered to everything, if not 0
 
     def did(self) -> list[tuple[str, str, Any]]:
@@ -49,7 +50,7 @@ class Engine:
             return 201, json.dumps({"Id": ID, "Warnings": []}).encode()
         elif "/archive" in path:
             head = tarfile.TarInfo("jovyan")
-            head.uid = 1000
+            head.uid = 1000 if path.endswith("jovyan") else self.folders_owner
             return 200, head.tobuf()
         elif path.endswith("/wait"):
             known = {"StatusCode": 0}

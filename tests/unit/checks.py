@@ -45,9 +45,11 @@ MACHINE = {
     "free_disk": 10 * GIB,
     "kept_disk": KEPT,
     "ca_bundle": True,
+    "ca_bundle_loose": {},
     "docker": DOCKER,
     "addresses": ["192.0.2.20"],
     "folders": {},
+    "noted_mount_points": {},
 }
 
 

@@ -76,3 +76,116 @@ def test_nobody_is_told_to_give_a_system_folder_away() -> None:
         mount = {"source": source, "target": "/x"}
         said = looked_at({"folders": {source: folder}}, mounts=[mount])
         assert told in said and ("chown" in said) == (source == "/srv/a")
+
+
+def loose(directory: str, entry: str, uid: int = 0, mode: int = 0o755, owner: int = 0) -> dict[str, Any]:
+    """What the probe says of a folder that somebody but root can replace."""
+    way = {"directory": directory, "entry": entry, "uid": uid, "gid": uid, "mode": mode, "owner": owner}
+    return {"exists": True, "uid": 1000, "gid": 1000, "mode": 0o755, "mount_point": "/", "loose": way}
+
+
+@pytest.mark.parametrize(
+    ("source", "found", "what", "write"),
+    [
+        (
+            "/home/kim/notebooks",
+            loose("/home/kim", "/home/kim/notebooks", uid=1234, mode=0o700),
+            "in the place of /home/kim/notebooks: /home/kim belongs to 1234:1234, mode 0700.",
+            "source: /home/kim, or a folder that root alone can replace, such as /srv/notebooks",
+        ),
+        (
+            "/data/all/kim",
+            loose("/data", "/data/all", mode=0o2775),
+            "in the place of /data/all, on the way to /data/all/kim: /data belongs to 0:0, mode 2775.",
+            "a folder that root alone can replace, such as /srv/kim, or chmod go-w /data",
+        ),
+        (
+            "/data/my own/kim",
+            loose("/data/my own", "/data/my own/kim", uid=7, mode=0o777),
+            "in the place of /data/my own/kim: /data/my own belongs to 7:7, mode 0777.",
+            "such as /srv/kim, or chown root '/data/my own'; chmod go-w '/data/my own'",
+        ),
+        (
+            "/srv/kim",
+            loose("/srv", "/srv/kim", uid=7),
+            "in the place of /srv/kim: /srv belongs to 7:7, mode 0755.",
+            "chown root /srv",
+        ),
+        (
+            "/tmp/kim",
+            loose("/tmp", "/tmp/kim", mode=0o1777, owner=7),
+            "in the place of /tmp/kim: /tmp belongs to 0:0, mode 1777, and /tmp/kim to 7.",
+            "a folder that root alone can replace, such as /srv/kim, or chown root /tmp/kim",
+        ),
+        (
+            "/var/lib/other/kim",  # somebody else's, to be left to them
+            loose("/var/lib/other", "/var/lib/other/kim", uid=7),
+            "in the place of /var/lib/other/kim: /var/lib/other belongs to 7:7, mode 0755.",
+            "a folder that root alone can replace, such as /srv/kim",
+        ),
+    ],
+)
+def test_a_source_that_somebody_but_root_can_replace(source: str, found: dict[str, Any], what: str, write: str) -> None:
+    said = looked_at({"folders": {source: found}}, mounts=[{"source": source, "target": "/x"}])
+    assert f"jupyterhub_home_mounts: somebody but root can put a link to any folder of the machine {what}\n" in said
+    assert said.endswith(write)
+    assert said.count("Write:") == 1
+
+
+def test_a_shared_folder_with_a_private_one_below() -> None:
+    """Who writes to the one replaces the other; it is said once, and the shared folder is not to be taken away."""
+    shared = {"exists": True, "uid": 1000, "gid": 100, "mode": 0o2775, "mount_point": "/", "loose": {}}
+    way = loose("/srv/shared", "/srv/shared/private", uid=1000, mode=0o2775)
+    mounts: list[dict[str, Any]] = [
+        {"source": "/srv/shared", "target": "/shared"},
+        {"source": "/srv/shared/private/{username}", "target": "/private"},
+    ]
+    folders = {"/srv/shared": shared, "/srv/shared/private/kim": way, "/srv/shared/private/lee": way}
+    said = looked_at({"folders": folders}, mounts=mounts)
+    assert said == (
+        "jupyterhub_home_mounts: somebody but root can put a link to any folder of the machine in the place of "
+        "/srv/shared/private, on the way to /srv/shared/private/kim, /srv/shared/private/lee: "
+        "/srv/shared belongs to 1000:1000, mode 2775.\n"
+        "     Write: a folder that root alone can replace, such as /srv/kim"
+    )
+    mounts[0]["read_only"] = True
+    assert "or chown root /srv/shared; chmod go-w /srv/shared" in looked_at({"folders": folders}, mounts=mounts)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missing", "said"),
+    [
+        (None, "/", "", ""),
+        ("/", "/", "", ""),
+        ("/", "/mnt/disk", "", ""),
+        ("/mnt/disk", "/mnt/disk", "", ""),
+        ("/mnt/disk", "/mnt/disk/photos", "", ""),
+        ("/mnt/disk", "/", "", "something was when this hub was last set up."),
+        ("/mnt/disk", "/mnt", "", "something was when this hub was last set up."),
+        ("/mnt/disk", "/mnt/d", "", ""),  # a link that leads to another disk
+        (None, "/", "/mnt/disk", "/etc/fstab has something mounted there."),
+        ("/mnt/disk", "/", "/mnt/disk", "/etc/fstab has something mounted there."),
+    ],
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_disk_that_is_not_mounted(before: str | None, now: str, missing: str, said: str, exists: bool) -> None:
+    """Nothing else is said of the empty folder that is in its place."""
+    source = "/mnt/disk/photos"
+    folder = {"exists": exists, "mount_point": now, "missing": missing}
+    folder |= {"uid": 0, "gid": 0, "mode": 0o755} if exists else {}
+    noted = {} if before is None else {source: before}
+    found = looked_at(
+        {"folders": {source: folder}, "noted_mount_points": noted}, mounts=[{"source": source, "target": "/x"}]
+    )
+    if said:
+        what, do = found.split("\n")
+        assert what == f"jupyterhub_home_mounts: nothing is mounted at /mnt/disk, where {source} is, and {said}"
+        assert do.startswith("     Do: mount /mnt/disk (findmnt --fstab lists what belongs where). If it is meant")
+    else:
+        assert ("could not write" if exists else "mkdir") in found
+
+
+def test_a_bundle_that_somebody_but_root_can_replace() -> None:
+    way = loose("/home/kim", "/home/kim/our.pem", uid=1234)["loose"]
+    said = looked_at({"ca_bundle_loose": way}, ca_bundle="/home/kim/our.pem")
+    assert said.startswith("jupyterhub_home_ca_bundle: somebody but root can put a link")

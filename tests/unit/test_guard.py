@@ -9,8 +9,11 @@ from typing import Any
 import docker
 import guard
 import pytest
+import spawner
 from guarded_hub import SERVER, Guarded
 from hub_settings import SPAWNER, Files, load, mount
+from jupyterhub.spawner import SpawnException
+from mounts import OTHER_FOLDER
 from recording_engine import API, ID
 from spawner import FRESH_SETTINGS_VARIABLE
 
@@ -120,6 +123,28 @@ def test_what_the_engine_says_is_passed_on(guarded: Guarded) -> None:
     hub = guarded()
     hub.engine.status = 500
     assert hub.request("GET", f"{API}/images/user:1/json") == (500, "the engine is unwell")
+
+
+def test_a_folder_that_is_another_one_is_not_mounted(
+    guarded: Guarded, files: Files, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container is removed, and the hub passes on what its user is to be told."""
+    files.write("spawner.json", SPAWNER | {"mounts": [mount("/data", uid=1234)]})
+    hub = guarded()
+    body = hub.body()
+    assert hub.create(body)[0] == OTHER_FOLDER
+    method, path, _ = hub.engine.did()[-1]
+    assert method == "DELETE" and path.startswith(f"{API}/containers/{ID}?")
+    assert "guard: The server of bob is not started: /srv/x belongs to 0 now, not to 1234" in capfd.readouterr().err
+    with pytest.raises(docker.errors.APIError) as error:
+        hub.ask_for(hub.path)
+    with monkeypatch.context() as of_the_hub:
+        of_the_hub.setattr(spawner, "GUARDED", True)
+        refused = spawner.refusal(error.value)
+    assert isinstance(refused, SpawnException) and refused.status_code == OTHER_FOLDER
+    assert refused.message.startswith("Your server was not started, because the folder for /data is not the one")
+    hub.engine.folders_owner = 1234
+    assert hub.create(body)[0] == 201
 
 
 def test_an_engine_that_does_not_answer(guarded: Guarded) -> None:

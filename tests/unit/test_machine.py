@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -59,19 +58,6 @@ def test_the_system(os_release: Callable[[ModuleType, str], None]) -> None:
         "version_codename": "bookworm",
         "home_url": "https://a/?b=c",
     }
-
-
-def test_folders(tmp_path: Path) -> None:
-    tmp_path.chmod(0o2775)
-    assert machine.folder(str(tmp_path)) == {
-        "exists": True,
-        "uid": os.getuid(),
-        "gid": tmp_path.stat().st_gid,
-        "mode": tmp_path.stat().st_mode & 0o7777,
-    }
-    (tmp_path / "file").touch()
-    assert machine.folder(str(tmp_path / "file")) == {"exists": False}
-    assert machine.folder(str(tmp_path / "nothing")) == {"exists": False}
 
 
 def test_free_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 from hub_settings import mount
-from mounts import WORK, identity, mounts_for
+from mounts import OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner
 
 
 def test_mounts_for_a_user() -> None:
@@ -30,3 +31,18 @@ def test_mounts_for_a_user() -> None:
 )
 def test_who_a_server_runs_as(mounts: list[dict[str, Any]], user: str | None, groups: list[str]) -> None:
     assert identity(mounts) == {"user": user, "group_add": groups}
+
+
+def test_the_words_for_a_folder_that_is_not_what_it_was() -> None:
+    """Those for the user name no folder of the machine."""
+    data = mount("/data", source="/srv/data", uid=7)
+    gone = not_there("kim", [data], APIError("", explanation="bind source path does not exist: /srv/data"))
+    for refused, log in (
+        (of_another_owner("kim", data, 0), "/srv/data belongs to 0 now, not to 7 as when this hub was last set up."),
+        (gone, "/srv/data is not there. Is its disk mounted?"),
+    ):
+        refusal: Any = refused
+        assert refusal.status_code == OTHER_FOLDER
+        assert "because the folder for /data is not the one" in refusal.message and "/srv" not in refusal.message
+        assert refusal.log_message.startswith(f"The server of kim is not started: {log}")
+    assert not_there("kim", [data], APIError("", explanation="bind source path does not exist: /srv/data/b")) is None

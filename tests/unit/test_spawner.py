@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
+import io
 import json
-import subprocess
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import settings_files
 import spawner as spawner_module
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from hub_settings import SPAWNER, Files, mount
+from jupyterhub.spawner import SpawnException
 from mounts import HOME, WORK
 from spawner import (
     CA_BUNDLE,
@@ -37,13 +37,18 @@ class Engine:
     def __init__(self) -> None:
         self.created: dict[str, Any] = {}
         self.home_owner = 1000
+        self.owners: dict[str, int] = {}  # of other folders
         self.in_home: list[dict[str, Any]] = []  # containers beside the server's
+        self.removed: list[str] = []
+        self.fails: APIError | None = None  # what it says to a container
         self.status = 0  # what these end with
 
     def create_host_config(self, **options: Any) -> dict[str, Any]:
         return options
 
     def create_container(self, **options: Any) -> dict[str, str]:
+        if self.fails:
+            raise self.fails
         if options["name"].endswith("-home"):
             self.in_home.append(options)
         else:
@@ -56,15 +61,16 @@ class Engine:
     @contextlib.contextmanager
     def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
         """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
-        assert url.endswith("/v1.41/containers/0123456789abcdef/archive") and params == {"path": HOME}
-        head = tarfile.TarInfo("jovyan")
-        head.uid = self.home_owner
-        yield SimpleNamespace(raise_for_status=lambda: None, iter_content=lambda size: iter([head.tobuf()]))
+        assert url.endswith("/v1.41/containers/0123456789abcdef/archive")
+        head = tarfile.TarInfo("jovyan é")  # such a name comes in a head before the head
+        head.uid = self.home_owner if params["path"] == HOME else self.owners[params["path"].removesuffix("/.")]
+        yield SimpleNamespace(raise_for_status=lambda: None, raw=io.BytesIO(head.tobuf(tarfile.PAX_FORMAT)))
 
     def remove_container(self, name: str, v: bool, force: bool = False) -> None:
         assert v, "what an image has as volumes would stay"
         if force:  # nothing is left of an earlier start
             raise NotFound(name)
+        self.removed.append(name)
 
     def start(self, name: str) -> None:
         assert self.in_home[-1]["name"] == name
@@ -181,6 +187,7 @@ def test_owner_hook_may_be_a_function_and_comes_later(files: Files, engine: Engi
 def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
     folder = mount(WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
     files.write("spawner.json", SPAWNER | {"mounts": [folder]})
+    engine.owners[WORK] = 1001
     spawn(engine)
     mounts = engine.created["host_config"]["mounts"]
     assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [
@@ -212,6 +219,7 @@ def test_the_home_belongs_to_whom_the_server_runs_as(
 ) -> None:
     if folder:
         files.write("spawner.json", SPAWNER | {"mounts": [mount(WORK, uid=folder, gid=7)]})
+        engine.owners[WORK] = folder
     engine.home_owner, engine.image_user = before, image_user
     spawn(engine)
     if chown is None:
@@ -228,6 +236,31 @@ def test_the_home_belongs_to_whom_the_server_runs_as(
     assert [m["Source"] for m in host["mounts"]] == ["home-user-alice-2eb-home"]
     assert (host["network_mode"], host["cap_drop"]) == ("none", ["ALL"])
     assert host["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
+
+
+def test_a_folder_with_another_owner_is_not_mounted(files: Files, engine: Engine) -> None:
+    """Somebody may have put a link to the machine's root in its place."""
+    mounts = [mount("/data", source="/srv/data", uid=1234), mount("/data/b", source="/srv/{b}", uid=7)]
+    files.write("spawner.json", SPAWNER | {"mounts": mounts})
+    engine.owners |= {"/data": 1234, "/data/b": 0}
+    with pytest.raises(SpawnException, match=r"/srv/\{b\} belongs to 0 now, not to 7"):
+        spawn(engine)
+    assert engine.removed == ["0123456789abcdef"]
+    engine.owners["/data/b"] = 7
+    spawn(engine)
+    # What the owner mounts in place of ours is not ours to look at.
+    engine.owners.clear()
+    spawn(engine, {"DockerSpawner": {"mounts": [{"type": "bind", "source": "/srv/other", "target": "/data"}]}})
+
+
+@pytest.mark.parametrize(("source", "refused"), [("/srv/data", SpawnException), ("/srv/other", APIError)])
+def test_a_folder_that_is_not_there_is_said(
+    files: Files, engine: Engine, source: str, refused: type[Exception]
+) -> None:
+    files.write("spawner.json", SPAWNER | {"mounts": [mount("/data", source=source)]})
+    engine.fails = APIError("400", explanation="invalid mount config: bind source path does not exist: /srv/data")
+    with pytest.raises(refused):
+        spawn(engine)
 
 
 @pytest.mark.parametrize("trait", ["volumes", "read_only_volumes"])
@@ -263,22 +296,6 @@ def test_a_start_with_fresh_settings(
     assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
     assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
     assert spawner.user_options == spawner.orm_spawner.user_options == {"image": "chosen:1"}
-
-
-def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:
-    """And once more, when some are there again."""
-    for name in (".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".local/lib/package", ".ssh/config", "thesis"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    (tmp_path / ".bashrc").symlink_to("/nowhere")
-    tmp_path.chmod(0o300)
-    subprocess.run(["/bin/sh", "-c", PUT_ASIDE, str(tmp_path)], check=True)
-    kept = next(tmp_path.glob("old-settings-*"))
-    moved = {str(path.relative_to(kept)) for path in kept.rglob("*") if not path.is_dir()}
-    assert moved == {".jupyter/lab/theme", ".local/share/jupyter/kernels/x", ".bashrc"}
-    for name in (".local/lib/package", ".ssh/config", "thesis"):
-        assert (tmp_path / name).read_text() == name
-    assert not (tmp_path / ".jupyter").exists()
 
 
 def test_servers_trust_the_machines_bundle(files: Files, engine: Engine) -> None:
@@ -327,6 +344,7 @@ def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: E
     others = [mount("/data", users=["bob"], source="/b")]
     assert spawner.outdated_settings(SPAWNER | {"mounts": others, "idle_timeout": 5}) == []
     own = [mount("/data", users=["alice"], source="/a")]
+    engine.owners["/data"] = 0
     changed = {"mounts": own, "image": "user:2", "memory_limit": None, "default_url": "/tree", "ca_bundle": "/x.pem"}
     wanted = ["image", "default_url", "memory_limit", "mounts", "ca_bundle"]
     assert spawner.outdated_settings(SPAWNER | changed) == wanted

@@ -29,6 +29,7 @@ import settings_files
 from aiohttp import web
 from authenticator import HomeAuthenticator
 from docker.errors import APIError, DockerException
+from jupyterhub.spawner import SpawnException
 from settings_files import Settings, SettingsError, declared_users, undeclared_stay
 from spawner import FRESH_SETTINGS_VARIABLE, LABEL, HomeSpawner
 from traitlets.config import Config, PyFileConfigLoader
@@ -330,6 +331,9 @@ async def answer_or_refuse(request: web.Request, handler: Handler) -> web.Stream
         why, status = f"nothing is done while the settings are broken: {error}", 503
     except RefusedError as error:
         why, status = str(error), error.status
+    except SpawnException as error:  # a folder of the machine is not what it was
+        print(f"guard: {error.log_message}", file=sys.stderr)
+        return message(error.status_code, error.message)
     except web.HTTPException as error:
         why, status = "not a call that servers need" if error.status in (404, 405) else error.reason, 403
     except Exception as error:  # of the owner's own code

@@ -2,10 +2,13 @@
 
 import os
 
+from docker.errors import APIError
+from jupyterhub.spawner import SpawnException
 from settings_files import Settings
 
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
+OTHER_FOLDER = 424  # the status of a start for which a folder is not what it was; the engine has no such
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
 
 
@@ -35,3 +38,36 @@ def identity(mounts: list[Settings]) -> Settings:
         user = f"{work['uid']}:{work['gid'] or USERS_GID}"
         groups.add(USERS_GID)
     return {"user": user, "group_add": [str(gid) for gid in sorted(groups - {0})]}
+
+
+def other_folder(words: str, log: str = "") -> Exception:
+    """What JupyterHub is to be told of a server that is not started because of a folder of the machine."""
+    refused: Exception = SpawnException(words, reason="folder", log_message=log, status_code=OTHER_FOLDER)
+    return refused
+
+
+def refusal(user: str, mount: Settings, log: str) -> Exception:
+    """The same, with words for the user; the log says more."""
+    return other_folder(
+        f"Your server was not started, because the folder for {mount['target']} is not the one that this hub was set "
+        "up with. Nothing was changed. Please tell who runs this machine: the log says more.",
+        f"The server of {user} is not started: {mount['source']} {log}",
+    )
+
+
+def of_another_owner(user: str, mount: Settings, owner: int) -> Exception:
+    """The refusal where a folder does not belong to whom it did: somebody may have put a link in its place."""
+    return refusal(
+        user,
+        mount,
+        f"belongs to {owner} now, not to {mount['uid']} as when this hub was last set up. Has somebody put another "
+        "folder or a link in its place, or is its disk not mounted? If all is well, set the hub up again.",
+    )
+
+
+def not_there(user: str, mounts: list[Settings], error: APIError) -> Exception | None:
+    """The refusal where a folder is what the engine does not find; None if it says something else."""
+    for mount in mounts:
+        if str(error.explanation).endswith(f"path does not exist: {mount['source']}"):
+            return refusal(user, mount, "is not there. Is its disk mounted?")
+    return None

@@ -17,7 +17,7 @@ from docker.errors import APIError, DockerException, NotFound, create_api_error_
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub.spawner import SpawnException
-from mounts import HOME, WORK, identity, mounts_for
+from mounts import HOME, OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner, other_folder
 from settings_files import Settings, read_json
 from traitlets import Unicode, default
 
@@ -78,6 +78,8 @@ def refusal(error: Exception) -> Exception:
     """What JupyterHub is to be told of a server that did not start."""
     why = "it does not answer"
     if isinstance(error, APIError):
+        if GUARDED and error.status_code == OTHER_FOLDER:
+            return other_folder(str(error.explanation))
         if not GUARDED or error.status_code not in (403, 503):
             return disk.refusal(error)
         why = str(error.explanation)
@@ -242,49 +244,67 @@ class HomeSpawner(DockerSpawner):
         try:
             self.extra_host_config, self.extra_create_kwargs = layers
             container: Settings = await super().create_object()
+        except APIError as error:
+            if refused := not_there(self.user.name, self.settings["mounts"], error):
+                raise refused from error
+            raise
         finally:
             self.extra_host_config, self.extra_create_kwargs = given
         if not GUARDED:
             await self.prepare_home(container["Id"])
         return container
 
+    async def check_folders(self, container: str) -> None:
+        """Remove the container and refuse a start if a folder of the machine is another one than the role has seen."""
+        bound = {(mount["Source"], mount["Target"]) for mount in self.mount_binds if mount["Type"] == "bind"}
+        for mount in self.settings["mounts"]:
+            if (mount["source"], mount["target"]) in bound:
+                owner = await self.owner(container, f"{mount['target']}/.")  # also if a link of the user's leads there
+                if owner != mount["uid"]:
+                    await self.docker("remove_container", container)
+                    raise of_another_owner(self.user.name, mount, owner)
+
     async def prepare_home(self, container: str) -> None:
         """Make the home belong to whom the server will run as, and put the settings aside if the user said so.
 
+        That is, if the folders of the machine are what they were; otherwise SpawnException.
         Another user's files, from a time with another work folder, could be neither read nor changed, and ssh wants its
         own to be their user's. The group stays: the one that the image gave.
         """
+        await self.check_folders(container)
         home = next((mount for mount in self.mount_binds if mount["Target"] == HOME), None)
         if home is None or home["Type"] != "volume":
             return  # the owner's own
         user = (await self.docker("inspect_container", container))["Config"]["User"]
         uid = user.partition(":")[0]
-        if uid.isdecimal() and int(uid) not in (0, await self.home_owner(container)):
+        if uid.isdecimal() and int(uid) not in (0, await self.owner(container, HOME)):
             capabilities = ["CHOWN", "DAC_READ_SEARCH"]
             await self.in_home(home, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
         if FRESH_SETTINGS in self.once:
             await self.in_home(home, PUT_ASIDE, user=user)
 
-    async def home_owner(self, container: str) -> int:
-        """The numeric owner of the home in a container that need not run."""
+    async def owner(self, container: str, path: str) -> int:
+        """The numeric owner of a folder in a container that need not run."""
 
-        def head() -> bytes:
-            # As the client's own get_archive, but closed after the first block, which is of the folder itself.
+        def head() -> int:
+            # As the client's own get_archive, but closed after what is said of the folder itself.
             url = f"{self.client.base_url}/v{self.client.api_version}/containers/{container}/archive"
             plain = {"Accept-Encoding": "identity"}
             request = self.client.get(
-                url, params={"path": HOME}, headers=plain, stream=True, timeout=self.client.timeout
+                url, params={"path": path}, headers=plain, stream=True, timeout=self.client.timeout
             )
             with request as answer:
                 try:
                     answer.raise_for_status()
                 except requests.HTTPError as error:
                     create_api_error_from_http_exception(error)  # with the engine's own words
-                block: bytes = next(answer.iter_content(tarfile.BLOCKSIZE))
-                return block
+                with tarfile.open(fileobj=answer.raw, mode="r|", bufsize=tarfile.BLOCKSIZE) as archive:
+                    folder = archive.next()
+            if folder is None:
+                raise tarfile.ReadError(f"the engine says nothing of {path}")
+            return folder.uid
 
-        block = await asyncio.wrap_future(self.executor.submit(head))
-        return tarfile.TarInfo.frombuf(block, tarfile.ENCODING, "surrogateescape").uid
+        return await asyncio.wrap_future(self.executor.submit(head))
 
     async def in_home(self, home: Settings, script: str, user: str, cap_add: list[str] | None = None) -> None:
         """Run a shell script, whose $0 is the home, in a container that has nothing else. A failure is logged."""

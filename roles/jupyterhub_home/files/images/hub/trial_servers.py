@@ -96,6 +96,9 @@ class TrialSpawner(HomeSpawner):
                 make_harmless(kwargs, self.network)
         return super().docker(method, *args, **kwargs)
 
+    async def check_folders(self, container: str) -> None:
+        """Nothing: the run has just looked, and where a server may write there is memory in the place of a folder."""
+
     async def in_home(self, home: Any, script: str, user: str, cap_add: list[str] | None = None) -> None:
         """As in a user's home, in the one that the server of the trial has in its place."""
         container = await self.docker("inspect_container", self.object_name)
