@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jupyterhub-home-tests
 TEST_VENV := $(CACHE)/venv-$(shell sha256sum requirements/test.txt | cut -c1-12)
+NPM_LOCK := roles/jupyterhub_home/files/images/proxy/requirements.txt
 # Ansible's own options, such as: make hub ARGS="--check --diff". As they are: scripts/hub.py splits them.
 ARGS ?=
 override export ARGS := $(value ARGS)
@@ -84,6 +85,14 @@ docs: test-venv ## Write the defaults and the table of variables anew, from the 
 lock: test-venv ## Raise every pinned version
 	@UV="$(TEST_VENV)/bin/uv" requirements/lock.sh --upgrade
 
+outdated: supply-outdated ## List what has newer releases than the locks
+audit: supply-audit ## Check the locks against known vulnerabilities (fails where that cannot be learned)
+
+supply-%:
+	@sh scripts/venv "$(CACHE)/audit" requirements/audit.txt
+	@sh scripts/venv "$(CACHE)/npm" $(NPM_LOCK)
+	@NPM="$(CACHE)/npm" "$(CACHE)/audit/bin/python" scripts/supply.py $*
+
 test-venv:
 	@sh scripts/venv "$(TEST_VENV)" requirements/test.txt
 
@@ -93,4 +102,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check uninstall vault password venv test test-fast bench docs lock test-venv test-venv-path clean
+.PHONY: help hub check uninstall vault password venv test test-fast bench docs lock outdated audit test-venv test-venv-path clean
