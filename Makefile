@@ -17,7 +17,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check uninstall
+JOBS := hub check renew uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -26,7 +26,7 @@ meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
-$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter uninstall,$(job)),make uninstall ARGS=--check,make check))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew uninstall,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
 $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
@@ -54,6 +54,9 @@ hub: ## Make this machine match the variables
 
 check: ## Only show what make hub would change
 	@$(HUB) check
+
+renew: ## As make hub, with all images made anew from today's packages of Debian
+	@$(HUB) renew
 
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
@@ -102,4 +105,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check uninstall vault password venv test test-fast bench docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew uninstall vault password venv test test-fast bench docs lock outdated audit test-venv test-venv-path clean
