@@ -29,9 +29,7 @@ class Change(NamedTuple):
 
 
 def contents(image: str) -> dict[str, str]:
-    """The packages in an image, by name with what they are, and their versions; nothing where there is no image."""
-    if not has_image(image):
-        return {}
+    """The packages in an image, by name with what they are, and their versions."""
     inside = ["run", "--rm", "--network=none", "--entrypoint=sh", image, "-c", LIST]
     words = [line.split(" ", 2) for line in run_docker(f"Listing the packages of {image}", *inside).splitlines()]
     return {" ".join([name, *kind]): version for name, version, *kind in words}
@@ -71,8 +69,8 @@ class Renewal:
         """Make them all; ImageError where one cannot be had, and then none takes another's place."""
         try:
             new_base = self.make_base()
-            for image in pulls:
-                self.pull(image)
+            for name in pulls:
+                self.pull(name)
             for image in builds:
                 self.build(image, new_base)
             self.compare(self.base["tag"])
@@ -102,8 +100,9 @@ class Renewal:
         """Note what differs in a new image, and let go of it where nothing does; other: there is another reason."""
         if tag not in self.staged:  # a base that was pulled
             return
-        self.changes[tag] = changes(contents(tag), contents(self.staged[tag]))
-        if not self.changes[tag] and not other:
+        there = has_image(tag)
+        self.changes[tag] = changes(contents(tag), contents(self.staged[tag])) if there else []
+        if there and not self.changes[tag] and not other:
             remove_image(self.staged.pop(tag))
 
     def pull(self, image: str) -> None:
@@ -127,9 +126,7 @@ class Renewal:
             if image not in self.staged or image == self.base["tag"]:  # whose packages are in the others
                 continue
             said = [f"{one.package} {one.current or 'none'} -> {one.renewed or 'none'}" for one in found]
-            if said and not any(one.current for one in found):
-                said = ["it was not there"]
-            lines.append(f"Renewed {image}: {', '.join(said) or 'another image under that name'}")
+            lines.append(f"Renewed {image}: {', '.join(said) or 'another image'}")
         return [*lines, AT_NEXT_START] if lines else [NOTHING]
 
 

@@ -78,8 +78,8 @@ EXAMPLES = r"""
     secrets: {pip: /etc/pip.conf}
 """
 RETURN = r"""
-made: {description: Images built or pulled; with O(renew) those that differ., type: list, elements: str, returned: always}
-staged: {description: "With O(renew), the new images that differ, by the name to be given.", type: dict, returned: always}
+made: {description: "Images built or pulled, anew those that differ.", type: list, elements: str, returned: always}
+staged: {description: "With O(renew), new images that differ, by the name to be given.", type: dict, returned: always}
 notes: {description: "With O(renew), what differs in them, a line each.", type: list, elements: str, returned: always}
 """
 

@@ -20,7 +20,7 @@ NO_INDEX = "[global]\\nindex-url = http://127.0.0.1:9/simple\\nretries = 0\\n"
 
 
 def has_nano(host: Host, container: str) -> bool:
-    return host.run(f"docker exec {container} sh -c 'command -v nano'").rc == 0
+    return bool(host.run(f"docker exec {container} sh -c 'command -v nano'").rc == 0)
 
 
 def renew(run: Run, *options: str) -> str:

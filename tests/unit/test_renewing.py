@@ -120,6 +120,14 @@ def test_what_differs_waits_until_it_is_taken(engine: Engine, run_module: RunMod
     assert after["home/hub:old-home/hub"] == "sha256:old-home/hub:1" and not [tag for tag in after if "renewed" in tag]
 
 
+def test_a_package_more_and_an_image_that_was_not_there(engine: Engine, run_module: RunModule) -> None:
+    del engine.state["tags"]["home/user:1"]
+    engine.coming(hub={**OLD, "curl": "8.14"})
+    answer = run_module(images, asked(renew=True))
+    assert list(answer["staged"]) == ["home/hub:1", "home/user:1"]
+    assert answer["notes"][:2] == ["Renewed home/hub:1: curl none -> 8.14", "Renewed home/user:1: another image"]
+
+
 @pytest.mark.parametrize("broken", ["hub", "user", "debian:13", "elsewhere/lab:5"])
 def test_one_that_cannot_be_had_leaves_all_as_it_was(engine: Engine, run_module: RunModule, broken: str) -> None:
     engine.coming(**{"hub": FIXED, broken: None})
@@ -134,7 +142,7 @@ def test_images_of_a_registry(engine: Engine, run_module: RunModule) -> None:
     engine.coming()
     answer = run_module(images, asked(THEIRS, pulls=["elsewhere/lab:5"], renew=True))
     assert list(answer["staged"]) == ["elsewhere/lab:5", "home/hub:1", "home/user:1"]
-    assert "Renewed elsewhere/lab:5: another image under that name" in answer["notes"]
+    assert "Renewed elsewhere/lab:5: another image" in answer["notes"]
     assert engine.tags()["elsewhere/lab:5"] == engine.before["elsewhere/lab:5"]
     run_module(images, asked(THEIRS, pulls=["elsewhere/lab:5"], take=answer["staged"]))
     assert engine.tags()["elsewhere/lab:5"].endswith("elsewhere/lab:5")
