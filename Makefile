@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/jupyterhub-home-tests
 TEST_VENV := $(CACHE)/venv-$(shell sha256sum requirements/test.txt | cut -c1-12)
+NPM_LOCK := roles/jupyterhub_home/files/images/proxy/requirements.txt
 # Ansible's own options, such as: make hub ARGS="--check --diff". As they are: scripts/hub.py splits them.
 ARGS ?=
 override export ARGS := $(value ARGS)
@@ -16,7 +17,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check uninstall
+JOBS := hub check renew uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -25,7 +26,7 @@ meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
-$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter uninstall,$(job)),make uninstall ARGS=--check,make check))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew uninstall,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
 $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
@@ -53,6 +54,9 @@ hub: ## Make this machine match the variables
 
 check: ## Only show what make hub would change
 	@$(HUB) check
+
+renew: ## As make hub, with all images made anew from today's packages of Debian
+	@$(HUB) renew
 
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
@@ -88,6 +92,14 @@ docs: test-venv ## Write the defaults and the table of variables anew, from the 
 lock: test-venv ## Raise every pinned version
 	@UV="$(TEST_VENV)/bin/uv" requirements/lock.sh --upgrade
 
+outdated: supply-outdated ## List what has newer releases than the locks
+audit: supply-audit ## Check the locks against known vulnerabilities (fails where that cannot be learned)
+
+supply-%:
+	@sh scripts/venv "$(CACHE)/audit" requirements/audit.txt
+	@sh scripts/venv "$(CACHE)/npm" $(NPM_LOCK)
+	@NPM="$(CACHE)/npm" "$(CACHE)/audit/bin/python" scripts/supply.py $*
+
 test-venv:
 	@sh scripts/venv "$(TEST_VENV)" requirements/test.txt
 
@@ -97,4 +109,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check uninstall vault password venv test test-fast bench fuzz docs lock test-venv test-venv-path clean
+.PHONY: help hub check renew uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

@@ -27,6 +27,7 @@ lock() { # FILE.in [OPTION …]: makes FILE.txt
 lock requirements/ansible.in
 lock requirements/test.in
 lock requirements/fuzz.in
+lock requirements/audit.in
 lock "$images/hub/requirements.in" --override "$images/hub/overrides.txt"
 lock "$images/user/requirements.in" --override "$images/user/overrides.txt"
 lock "$images/proxy/requirements.in"

@@ -132,7 +132,9 @@ class ActionModule(ActionBase):
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
         checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if self.entry == "main":
-            images = desired_images(good, self.role / CONTEXTS, machine["images"])
+            # See playbooks/renew.yml: what is to be made anew counts as missing.
+            present = [] if task_vars.get("__jupyterhub_home_renew") else machine["images"]
+            images = desired_images(good, self.role / CONTEXTS, present)
             self.check_deployment(good, machine, images["missing"], task_vars, report)
         elif not report.mistakes:
             check_uninstall(good, machine, report)

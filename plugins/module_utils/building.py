@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import subprocess
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
 LOCK = Path("/run/jupyterhub-home-images.lock")
@@ -40,6 +41,17 @@ def run_docker(what: str, *arguments: str) -> str:
         return docker(*arguments, merged=True, environment={"DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"})
     except EngineError as error:
         raise failed(what, error.status, error.why) from error
+
+
+def build(base: str, image: dict[str, Any], secrets: dict[str, str], *options: str) -> None:
+    """Build one image on the base; options: more of docker build."""
+    arguments = {"BASE": base, "PACKAGES": " ".join(image["packages"]), **contract.build_arguments()}
+    command = ["build", "--target", image["name"], *options]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    for identifier, path in sorted(secrets.items()):
+        command += ["--secret", f"id={identifier},src={path}"]
+    run_docker(f"Building {image['tag']}", *command, "--tag", image["tag"], image["context"])
 
 
 def wait_for_others() -> TextIO:

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.base_image import make_base
-from ansible_collections.jupyterhub.home.plugins.module_utils.building import ImageError, run_docker, wait_for_others
+from ansible_collections.jupyterhub.home.plugins.module_utils.building import (
+    ImageError,
+    build,
+    run_docker,
+    wait_for_others,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, has_image, remove_image
+from ansible_collections.jupyterhub.home.plugins.module_utils.renewing import Renewal, take
 
 DOCUMENTATION = r"""
 module: images
@@ -51,6 +56,16 @@ options:
       ca: {type: path, description: A bundle of certificates.}
       pip: {type: path, description: Configuration of pip.}
       npm: {type: path, description: Configuration of npm.}
+  renew:
+    type: bool
+    default: false
+    description:
+      - Make all of them anew, also those that are there, under other names. The names of those in which packages
+        differ go to the new ones by O(take). One that cannot be had fails, and leaves all as it was.
+  take:
+    type: dict
+    default: {}
+    description: RV(staged) of an earlier call, whose images are put in their places; nothing else is done.
 attributes:
   check_mode: {support: full}
 """
@@ -63,10 +78,13 @@ EXAMPLES = r"""
     secrets: {pip: /etc/pip.conf}
 """
 RETURN = r"""
-made: {description: Images built or pulled., type: list, elements: str, returned: always}
+made: {description: "Images built or pulled, anew those that differ.", type: list, elements: str, returned: always}
+staged: {description: "With O(renew), new images that differ, by the name to be given.", type: dict, returned: always}
+notes: {description: "With O(renew), what differs in them, a line each.", type: list, elements: str, returned: always}
 """
 
 
+WOULD_RENEW = "A run would make all images anew, and replace those in which packages differ."
 INIT_ENVIRONMENT = Path("/proc/1/environ")
 
 
@@ -100,17 +118,6 @@ def try_engine() -> None:
     raise ImageError(f"The Docker engine cannot start a container: {why}\n{remedy}")
 
 
-def build(base: str, image: dict[str, Any], secrets: dict[str, str]) -> None:
-    """Build one image on the base."""
-    arguments = {"BASE": base, "PACKAGES": " ".join(image["packages"]), **contract.build_arguments()}
-    command = ["build", "--target", image["name"]]
-    for name, value in arguments.items():
-        command += ["--build-arg", f"{name}={value}"]
-    for identifier, path in sorted(secrets.items()):
-        command += ["--secret", f"id={identifier},src={path}"]
-    run_docker(f"Building {image['tag']}", *command, "--tag", image["tag"], image["context"])
-
-
 def arguments() -> dict[str, Any]:
     """The module's options."""
     packages = {"type": "list", "elements": "str", "default": []}
@@ -137,6 +144,8 @@ def arguments() -> dict[str, Any]:
             },
         },
         "pulls": {"type": "list", "elements": "str", "default": []},
+        "renew": {"type": "bool", "default": False},
+        "take": {"type": "dict", "default": {}},
         "secrets": {
             "type": "dict",
             "default": {},
@@ -183,20 +192,32 @@ class Maker:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=arguments(), supports_check_mode=True)
-    pulls, builds = module.params["pulls"], module.params["builds"]
+    pulls, builds, base = (module.params[name] for name in ("pulls", "builds", "base"))
     secrets = {key: path for key, path in module.params["secrets"].items() if path and os.path.isfile(path)}
-    maker = Maker(module.params["base"], secrets, pretend=module.check_mode)
+    maker = Maker(base, secrets, pretend=module.check_mode)
+    if module.check_mode and module.params["renew"]:
+        module.exit_json(changed=True, made=[], staged={}, notes=[WOULD_RENEW])
     lock = None if module.check_mode else wait_for_others()  # noqa: F841 (open as long as this runs)
+    project = builds[0]["tag"].partition("/")[0] if builds else ""
+    renewal = Renewal(base, project, secrets)
     try:
-        if not module.check_mode and not all(map(has_image, [*pulls, *(image["tag"] for image in builds)])):
+        if module.params["take"]:
+            take(project, module.params["take"])
+            module.exit_json(changed=True, made=list(module.params["take"]), staged={}, notes=[])
+        renew = module.params["renew"]
+        if not module.check_mode and (renew or not all(map(has_image, [*pulls, *(one["tag"] for one in builds)]))):
             try_engine()
+        if renew:
+            renewal.run(builds, pulls)
+            staged = renewal.staged
+            module.exit_json(changed=bool(staged), made=list(staged), staged=staged, notes=renewal.tell())
         for image in pulls:
             maker.pull(image, f"Pulling {image}")
         for image in builds:
             maker.build(image)
     except ImageError as error:
         module.fail_json(msg=str(error), made=maker.made)
-    module.exit_json(changed=bool(maker.made), made=maker.made)
+    module.exit_json(changed=bool(maker.made), made=maker.made, staged={}, notes=[])
 
 
 if __name__ == "__main__":
