@@ -6,6 +6,7 @@ the lists.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ USERS = "users"
 IMAGES = "images"  # what they are built from
 WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
+WALLS = "walls"  # firewall rules around users' servers
+WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -35,6 +38,7 @@ FOLDERS = (
     Folder(IMAGES, exact=True),
     Folder("secrets", exact=True),
     Folder(USERS, exact=False),
+    Folder(WALLS, exact=True),
     Folder(WATCH, exact=True),
 )
 
@@ -51,18 +55,20 @@ def exact_folders() -> list[str]:
 
 # --- Services and images ---------------------------------------------------
 class Service(NamedTuple):
-    """A container that Compose keeps. Its numeric user and group, and the files whose digests its label has, so that
-    it is made anew with them."""
+    """A container that Compose keeps. Its numeric user and group, the files whose digests its label has, so that it is
+    made anew with them, and its MAC address in the network, by which the firewall rules know it ('': in none)."""
 
     name: str
     user: int
     group: int
     tokens: tuple[str, ...]
+    mac: str = ""
 
 
 # Above every ordinary and system user, so that no user of the machine owns the hub's files.
-HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION))
-PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,))
+HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION), "02:6a:68:68:00:01")
+PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), "02:6a:68:68:00:02")
+TRIAL_MAC = "02:6a:68:68:00:03"  # of the hub's container in a trial
 SERVICES = (HUB, PROXY)
 BASE_IMAGE, USER_IMAGE = "base", "user"
 
@@ -81,6 +87,8 @@ def images(project: str) -> tuple[str, ...]:
     """The names, without a tag, of all images that the role builds."""
     return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *services(), USER_IMAGE))
 
+
+BRIDGE_NAME = "com.docker.network.bridge.name"  # an option of networks
 
 # --- Names in the engine and in systemd ------------------------------------
 # What compose.yml calls them.
@@ -105,6 +113,21 @@ def project_of_hub(name: str) -> str:
 def network(project: str) -> str:
     """The network of a project's services and servers."""
     return project
+
+
+def bridge(project: str) -> str:
+    """The network's interface on the machine, of which a name has 15 signs at most. `br-` is what others know it by."""
+    return f"br-jhh-{hashlib.sha256(project.encode()).hexdigest()[:8]}"
+
+
+def network_label(project: str, subnet: str) -> dict[str, str]:
+    """By which the role knows that a network is as the variables want it."""
+    return {NETWORK_LABEL: f"{bridge(project)} {subnet}".strip()}
+
+
+def table(project: str) -> str:
+    """The project's own table of nftables."""
+    return f"jhh-{project}"
 
 
 def data_volume(project: str) -> str:
@@ -156,9 +179,25 @@ def watch_file(project: str) -> str:
     return f"{WATCH}/{watch_unit(project)}"
 
 
+def walls_unit(project: str) -> str:
+    """The unit of what keeps the firewall rules around users' servers in place."""
+    return f"{project}-walls.service"
+
+
+def walls_file(project: str) -> str:
+    """Where that unit is, below the project's directory."""
+    return f"{WALLS}/{walls_unit(project)}"
+
+
+def units(project: str) -> dict[str, str]:
+    """The units, each with the place of its file below the project's directory."""
+    return {watch_unit(project): watch_file(project), walls_unit(project): walls_file(project)}
+
+
 # --- Keys of labels --------------------------------------------------------
 LABEL = "jupyterhub-home"
 PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
+NETWORK_LABEL = f"{LABEL}.network"
 # Of digests: another one, and Compose makes the container anew.
 SETTINGS_LABEL, TOKENS_LABEL = f"{LABEL}.settings", f"{LABEL}.tokens"
 COMPOSE = "com.docker.compose"

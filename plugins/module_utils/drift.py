@@ -17,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_ghost,
     is_plain,
     labelled,
+    made_right,
     told,
     unattached,
 )
@@ -54,13 +55,14 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
 
 
 def project_state(
-    project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None]
+    project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None], subnet: str
 ) -> dict[str, Any]:
     """What somebody else changed about the services and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
     start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
+    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; subnets: its IPv4
+    networks. subnet: the one that it should have, '' for any.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project)
@@ -76,14 +78,18 @@ def project_state(
             found += service_state(project, service, things, hashes.get(service), known_images)
     found.sort(key=is_for_compose)  # what the role repairs itself comes first, as it does in a run
     network, hub = things.get(contract.network(project)) or {}, things.get(names[contract.HUB.name])
-    named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+    named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
+    addresses = [one["Subnet"] for one in (network.get("IPAM") or {}).get("Config") or []]
+    # Made with other variables, or by an older version of the role.
+    older = bool(network) and not made_right(project, network, subnet)
     return {
-        "settled": not found and not edited and not before_first_run,
+        "settled": not found and not edited and not before_first_run and not older,
         "found": found,
-        "repair": not all(map(is_for_compose, found)),
+        "repair": older or not all(map(is_for_compose, found)),
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
+        "subnets": [one for one in addresses if ":" not in one],
     }
 
 
@@ -168,16 +174,20 @@ def other_name(project: str, service: str) -> str:
     return told("ps", "--all", *filters, "--format", "{{.Names}}").partition("\n")[0]
 
 
-def watched(project: str, directory: Path) -> bool:
-    """Whether what starts hub and proxy where Docker gives up is at work, and stays so after a reboot."""
-    unit = contract.watch_unit(project)
+def units_at_work(project: str, directory: Path) -> list[str]:
+    """Those of the project's units that are at work, and stay so after a reboot."""
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
-    shown = dict(
-        line.split("=", 1) for line in (output("systemctl", "show", f"--property={names}", unit) or "").splitlines()
-    )
-    place = os.path.realpath(shown.pop("FragmentPath", ""))
+    units = contract.units(project)
+    # The properties of each, an empty line between two.
+    printed = output("systemctl", "show", f"--property={names}", *units) or ""
     right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
-    return shown == right and place == os.path.realpath(directory / contract.watch_file(project))
+    found = []
+    for (unit, file), text in zip(units.items(), printed.split("\n\n"), strict=False):
+        shown = dict(line.split("=", 1) for line in text.splitlines())
+        place = os.path.realpath(shown.pop("FragmentPath", ""))
+        if shown == right and place == os.path.realpath(directory / file):
+            found.append(unit)
+    return found
 
 
 def tried(record: Record) -> str:

@@ -104,6 +104,12 @@ def labelled(thing: dict[str, Any], labels: dict[str, str]) -> bool:
     return labels.items() <= (thing.get("Labels") or {}).items()
 
 
+def made_right(project: str, network: dict[str, Any], subnet: str) -> bool:
+    """Whether a network was made with the interface and, if they matter, the addresses that the role wants."""
+    named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
+    return labelled(network, contract.network_label(project, subnet)) and named == contract.bridge(project)
+
+
 def is_plain(volume: dict[str, Any]) -> bool:
     """Whether a volume is a folder of Docker's own, and not elsewhere."""
     return volume["Driver"] == "local" and not volume.get("Options")

@@ -12,10 +12,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
-from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, watched
+from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, units_at_work
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts import engine, images
-from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.firewall_facts import rules_gone
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
@@ -28,6 +28,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     system,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
+from ansible_collections.jupyterhub.home.plugins.module_utils.walls_facts import firewall_problem, routes, walls
 
 DOCUMENTATION = r"""
 module: probe
@@ -40,6 +41,7 @@ options:
   bind_address: {type: str, required: true, description: Address that the port must be free on.}
   port: {type: int, required: true, description: TCP port that must be free or our own.}
   directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
+  subnet: {type: str, default: "", description: Addresses that the project's network is to have.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
@@ -88,6 +90,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "bind_address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "directory": {"type": "path", "required": True},
+    "subnet": {"type": "str", "default": ""},
     "sources": {"type": "list", "elements": "path", "required": True},
     "ca_bundle": {"type": "path", "required": True},
     "homes": {"type": "bool", "default": False},
@@ -109,7 +112,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "",
+    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "subnets": [],
 }  # fmt: skip
 
 
@@ -122,10 +125,14 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         asked_engine = pool.submit(engine)
         asked_dpkg = pool.submit(dpkg_broken)
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
-        asked_watched = pool.submit(watched, wanted["project"], directory)
+        asked_units = pool.submit(units_at_work, wanted["project"], directory)
+        asked_walls = pool.submit(walls, wanted["project"], directory)
+        asked_routes = pool.submit(routes, wanted["project"])
         known_images = images()
         try:
-            project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
+            project = project_state(
+                wanted["project"], record, known_images, lambda: asked_engine.result()["compose"], wanted["subnet"]
+            )
         except (EngineError, OSError):
             project = UNKNOWN
         try:
@@ -135,6 +142,9 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         gone = rules_gone(project["bridge"])
     docker = asked_engine.result()
     docker["rules_gone"] = gone and docker["version"] is not None
+    walls_are, found = asked_walls.result(), project["found"]
+    if walls_are in ("gone", "edited"):
+        found = [*found, Finding(What.WALLS, wanted["project"], walls_are, "right")]
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
@@ -143,9 +153,12 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "root": os.geteuid() == 0,
         "docker": docker,
         "images": known_images,
-        "project": {**project, "found": sentences(project["found"])},
-        "watched": asked_watched.result(),
-        "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
+        "project": {**project, "found": sentences(found)},
+        "units": asked_units.result(),
+        "walls": walls_are,
+        "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
+        "routes": asked_routes.result(),
+        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),

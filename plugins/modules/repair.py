@@ -20,6 +20,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_plain,
     labelled,
     made_labels,
+    made_right,
     remove_trial,
     unattached,
 )
@@ -30,7 +31,7 @@ short_description: Repair a Compose project where Compose itself would stop or l
 description:
   - The containers of a trial that a killed run left are removed.
   - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
-  - A network without Compose's labels is made anew, and whoever was in it is connected again. So is a user's server
+  - A network without Compose's labels, or with another interface or other addresses, is made anew, and whoever was in it is connected again. So is a user's server
     that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
     network, or has no process while Docker says that it runs, is removed, for Compose to make anew.
@@ -38,6 +39,7 @@ description:
 options:
   project: {type: str, required: true, description: Compose project.}
   directory: {type: path, required: true, description: Folder of its compose.yml.}
+  subnet: {type: str, default: "", description: Addresses that its network is to have.}
 attributes:
   check_mode: {support: full}
 """
@@ -61,8 +63,8 @@ def holds_files(path: Path) -> bool:
 class Project:
     """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said."""
 
-    def __init__(self, name: str, directory: Path, *, pretend: bool) -> None:
-        self.name, self.directory, self.pretend = name, directory, pretend
+    def __init__(self, name: str, directory: Path, subnet: str = "", *, pretend: bool) -> None:
+        self.name, self.directory, self.subnet, self.pretend = name, directory, subnet, pretend
         self.network = contract.network(name)
         self.done: list[str] = []
         self.removed: set[str] = set()  # containers
@@ -96,7 +98,11 @@ class Project:
                 self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
         self.repair_volume()
         network = inspect(self.network).get(self.network)
-        whole = network and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
+        whole = (
+            network
+            and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
+            and made_right(self.name, network, self.subnet)
+        )
         for name, container in sorted(self.containers().items()):
             self.repair_container(name, container, network if whole else None)
         members = {} if whole else self.renew_network(network)
@@ -205,10 +211,12 @@ def main() -> None:
         argument_spec={
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
+            "subnet": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    project = Project(module.params["project"], Path(module.params["directory"]), pretend=module.check_mode)
+    wanted = module.params
+    project = Project(wanted["project"], Path(wanted["directory"]), wanted["subnet"], pretend=module.check_mode)
     try:
         project.repair()
     except EngineError as error:

@@ -36,6 +36,7 @@ options:
     type: str
     required: true
     description: The hub's settings files as JSON text, file name to text. They are in no output.
+  subnet: {type: str, default: "", description: Addresses that the project's network is to have.}
   timeout: {type: int, default: 120, description: Seconds that the hub may take to get ready.}
 attributes:
   check_mode:
@@ -64,15 +65,16 @@ problems:
 SERVERS_TIMEOUT = 1800
 
 
-def has_network(project: str, *, make: bool) -> bool:
+def has_network(project: str, subnet: str, *, make: bool) -> bool:
     """Whether the project's network is there; make: as Compose would."""
     network = contract.network(project)
     if network in inspect(network):
         return True
     if not make:
         return False
-    labels = made_labels(project, "network", contract.NETWORK)
-    docker("network", "create", *(f"--label={key}={value}" for key, value in labels.items()), network)
+    labels = made_labels(project, "network", contract.NETWORK) | contract.network_label(project, subnet)
+    options = [f"--opt={contract.BRIDGE_NAME}={contract.bridge(project)}", *([f"--subnet={subnet}"] if subnet else [])]
+    docker("network", "create", *options, *(f"--label={key}={value}" for key, value in labels.items()), network)
     return True
 
 
@@ -88,6 +90,8 @@ def command_line(wanted: dict[str, Any], network: str) -> list[str]:
         "--log-driver=none", "--tmpfs=/tmp", *(f"--tmpfs={path}:{memory}" for path in kept),
         f"--volume={contract.SOCKET}:{contract.SOCKET}",
     ]  # fmt: skip
+    if network:
+        options.append(f"--mac-address={contract.TRIAL_MAC}")  # see walls.py
     if wanted["socket_gid"] is not None:
         options.append(f"--group-add={wanted['socket_gid']}")
     users = Path(wanted["directory"]) / contract.USERS
@@ -156,6 +160,7 @@ def main() -> None:
             "socket_gid": {"type": "int"},
             "directory": {"type": "path", "required": True},
             "settings": {"type": "str", "required": True, "no_log": True},
+            "subnet": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -165,7 +170,7 @@ def main() -> None:
     if not has_image(wanted["image"]):  # check mode, before the first run
         module.exit_json(changed=False, problems=[])
     try:
-        servers = has_image(wanted["user_image"]) and has_network(project, make=not module.check_mode)
+        servers = has_image(wanted["user_image"]) and has_network(project, wanted["subnet"], make=not module.check_mode)
     except EngineError as error:
         module.fail_json(msg=str(error))
     answer = try_out(wanted, project if servers else "")

@@ -22,7 +22,6 @@ SERVICE = {
     "mem_limit": "2g",
     "memswap_limit": "2g",
     "pids_limit": 1024,
-    "networks": [contract.NETWORK],
     "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
 }
 PROXY_HEALTH = (
@@ -49,19 +48,32 @@ def compose_project(
     return {
         "name": project,
         "services": services,
-        "networks": {contract.NETWORK: {"name": contract.network(project)}},
+        "networks": {contract.NETWORK: network(project, settings["subnet"])},
         "volumes": {contract.DATA: {"name": contract.data_volume(project)}},
     }
 
 
 def common(service: contract.Service, project: str, tags: dict[str, str]) -> dict[str, Any]:
     """What follows from the contract."""
+    # Of the network, not the service: Compose 2.26 with engine 26 takes no notice of the other.
+    networks = {"networks": {contract.NETWORK: {"mac_address": service.mac}}} if service.mac else {}
     return {
+        **networks,
         "image": tags[service.name],
         "container_name": contract.container(project, service.name),
         "user": f"{service.user}:{service.group}",
         # Digests of the files that it reads when it starts, which the files module fills in.
         "labels": {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)},
+    }
+
+
+def network(project: str, subnet: str) -> dict[str, Any]:
+    """The network: its interface has a name of its own, by which the firewall rules know it before it is there."""
+    return {
+        "name": contract.network(project),
+        "driver_opts": {contract.BRIDGE_NAME: contract.bridge(project)},
+        "labels": contract.network_label(project, subnet),
+        **({"ipam": {"config": [{"subnet": subnet}]}} if subnet else {}),
     }
 
 

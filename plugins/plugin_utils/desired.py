@@ -19,6 +19,12 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
+    notes_about_walls,
+    rules,
+    walls_command,
+    walls_unit,
+)
 
 # Of what images are built with, in the role's folder.
 CONTEXTS = "files/images"
@@ -69,6 +75,8 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
         contract.SPAWNER_SETTINGS: {**FOR_THE_HUB, "content": nice_json(spawner)},
         contract.COMPOSE_FILE: {"content": compose_text(compose)},
         contract.watch_file(settings["project"]): {"content": watch_unit(settings)},
+        contract.walls_file(settings["project"]): {"content": walls_unit(settings)},
+        contract.WALLS_RULES: {"content": rules(settings)},
     }
 
 
@@ -82,6 +90,8 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "users_token": f"{directory}/{contract.USERS_TOKEN}",
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
+        "walls_unit": f"{directory}/{contract.walls_file(project)}",
+        "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
     }
 
@@ -113,12 +123,13 @@ def desired(
         **there,
         **project_files(good, compose, spawner, trial),
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
+        contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
     return {
         "docker": docker_needs(good, machine),
-        "notes": notes_about(machine),
+        "notes": notes_about(machine) + notes_about_walls(good, machine),
         "images": images,
         "hub": hub,
         "spawner": spawner,
