@@ -12,7 +12,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
-from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, units_at_work
+from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
+    declared_users,
+    project_state,
+    tried,
+    units_at_work,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts import engine, images
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences

@@ -84,8 +84,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted, pretend = module.params, module.check_mode
-    # What removes a thing, in the order in which it must go: the units start containers and set rules; containers, which
-    # hold network, image and volumes, have the rules around them to their end.
+    # What removes a thing, in the order in which it must go: the units start containers and set rules, containers hold
+    # network, image and volumes, and have the rules around them to their end.
     steps: dict[str, Callable[[list[str]], object]] = {
         "units": disable,
         "containers": lambda names: docker("rm", "--force", *names),

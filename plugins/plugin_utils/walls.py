@@ -26,6 +26,66 @@ HUB_PORT = 8081
 # What an IPv6 host must be told by its neighbours.
 NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }"
 
+TABLE = """\
+# Written by Ansible; edit the variables instead.
+table inet {table}
+delete table inet {table}
+table inet {table} {{
+    # Exactly what Docker's DNS asks on behalf of a server.
+    chain resolvers {{
+    }}
+    # The machine's own networks, where they have public addresses.
+    chain neighbours {{
+    }}
+    # What the owner opens.
+    chain allowed {{
+        jump resolvers{opened}
+    }}
+    # From a container of the project: hub and proxy may go anywhere, and whoever is asked may answer.
+    chain known {{
+        ether saddr {{ {services} }} accept
+        ct direction reply accept
+        ct state related accept
+    }}
+    chain between {{
+        jump known
+        ether daddr {{ {hubs} }} tcp dport {port} accept
+        {neighbours} accept
+        drop
+    }}
+    chain out {{
+        jump known
+        jump allowed
+        jump neighbours
+        ip daddr {{ {private} }} drop
+        ip6 daddr {{ {private_6} }} drop
+    }}
+    # From elsewhere: what Docker sends on to the published port, and answers.
+    chain in {{
+        ct direction reply accept
+        ct state related accept
+        ct status dnat accept
+        drop
+    }}
+    chain host {{
+        jump known
+        {neighbours} accept
+        jump allowed
+        drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter - 5; policy accept;
+        iifname "{bridge}" oifname "{bridge}" goto between
+        iifname "{bridge}" goto out
+        oifname "{bridge}" goto in
+    }}
+    chain input {{
+        type filter hook input priority filter - 5; policy accept;
+        iifname "{bridge}" goto host
+    }}
+}}
+"""
+
 
 class Opening(NamedTuple):
     """A network of one address or more, and a port or all (None)."""
@@ -156,68 +216,17 @@ def openings(allow: list[str]) -> list[str]:
 def rules(settings: dict[str, Any]) -> str:
     """The table, as nft reads it. The program `walls` adds what only the machine knows: see there."""
     project = settings["project"]
-    table, bridge = contract.table(project), contract.bridge(project)
-    services = ", ".join([*(one.mac for one in contract.SERVICES if one.mac), contract.TRIAL_MAC])
-    hubs = f"{contract.HUB.mac}, {contract.TRIAL_MAC}"
-    opened = "".join(f"\n        {rule}" for rule in openings(settings["allow"]))
-    return f"""# Written by Ansible; edit the variables instead.
-table inet {table}
-delete table inet {table}
-table inet {table} {{
-    # Exactly what Docker's DNS asks on behalf of a server.
-    chain resolvers {{
-    }}
-    # The machine's own networks, where they have public addresses.
-    chain neighbours {{
-    }}
-    # What the owner opens.
-    chain allowed {{
-        jump resolvers{opened}
-    }}
-    # From a container of the project: hub and proxy may go anywhere, and whoever is asked may answer.
-    chain known {{
-        ether saddr {{ {services} }} accept
-        ct direction reply accept
-        ct state related accept
-    }}
-    chain between {{
-        jump known
-        ether daddr {{ {hubs} }} tcp dport {HUB_PORT} accept
-        {NEIGHBOURS} accept
-        drop
-    }}
-    chain out {{
-        jump known
-        jump allowed
-        jump neighbours
-        ip daddr {{ {", ".join(PRIVATE)} }} drop
-        ip6 daddr {{ {", ".join(PRIVATE_6)} }} drop
-    }}
-    # From elsewhere: what Docker sends on to the published port, and answers.
-    chain in {{
-        ct direction reply accept
-        ct state related accept
-        ct status dnat accept
-        drop
-    }}
-    chain host {{
-        jump known
-        {NEIGHBOURS} accept
-        jump allowed
-        drop
-    }}
-    chain forward {{
-        type filter hook forward priority filter - 5; policy accept;
-        iifname "{bridge}" oifname "{bridge}" goto between
-        iifname "{bridge}" goto out
-        oifname "{bridge}" goto in
-    }}
-    chain input {{
-        type filter hook input priority filter - 5; policy accept;
-        iifname "{bridge}" goto host
-    }}
-}}
-"""
+    return TABLE.format(
+        table=contract.table(project),
+        bridge=contract.bridge(project),
+        services=", ".join([*(one.mac for one in contract.SERVICES if one.mac), contract.TRIAL_MAC]),
+        hubs=f"{contract.HUB.mac}, {contract.TRIAL_MAC}",
+        port=HUB_PORT,
+        opened="".join(f"\n        {rule}" for rule in openings(settings["allow"])),
+        neighbours=NEIGHBOURS,
+        private=", ".join(PRIVATE),
+        private_6=", ".join(PRIVATE_6),
+    )
 
 
 def walls_command(settings: dict[str, Any], action: str) -> list[str]:
@@ -231,7 +240,7 @@ def walls_command(settings: dict[str, Any], action: str) -> list[str]:
 
 def walls_unit(settings: dict[str, Any]) -> str:
     """The text of PROJECT-walls.service. They are set before Docker starts, and again whenever they are not there."""
-    before, watch = (" ".join(walls_command(settings, action)) for action in ("set", "watch"))
+    before, keep = (" ".join(walls_command(settings, action)) for action in ("set", "keep"))
     return f"""# Written by Ansible.
 [Unit]
 Description=Walls around users' servers of {settings["project"]}
@@ -242,7 +251,7 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStartPre={before}
-ExecStart={watch}
+ExecStart={keep}
 Restart=always
 RestartSec=1
 

@@ -46,6 +46,8 @@ MACHINE = {
     "docker": DOCKER,
     "addresses": ["192.0.2.20"],
     "folders": {},
+    "firewall": "",
+    "routes": [],
 }
 
 

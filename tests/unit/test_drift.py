@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import drift
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, drift
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, fingerprint_of
@@ -30,21 +30,36 @@ def test_who_watches(program: Program, tmp_path: Path, name: str, value: str) ->
     shown["FragmentPath"] = f"{tmp_path}/watch/home-watch.service"
     lines = "\n".join(f"{key}={text}" for key, text in (shown | ({name: value} if name else {})).items())
     program("systemctl", f"echo '{lines}'")
-    assert drift.watched("home", tmp_path) is (not name)
+    assert drift.units_at_work("home", tmp_path) == ([] if name else ["home-watch.service"])
     program("systemctl", "exit 1")
-    assert not drift.watched("home", tmp_path)
+    assert drift.units_at_work("home", tmp_path) == []
+
+
+def test_each_unit_for_itself(program: Program, tmp_path: Path) -> None:
+    shown = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\nFragmentPath="
+    texts = [f"{shown}{tmp_path}/{file}" for file in contract.units("home").values()]
+    program("systemctl", f"echo '{texts[0]}\n\n{texts[1]}'")
+    assert drift.units_at_work("home", tmp_path) == list(contract.units("home"))
+    program("systemctl", f"echo '{texts[0].replace('enabled', '')}\n\n{texts[1]}'")
+    assert drift.units_at_work("home", tmp_path) == ["home-walls.service"]
 
 
 class Project:
     """A project as docker shows it: all as compose.yml says, until a test changes something."""
 
     def __init__(self, program: Program, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.subnet = folder, ""
         self.known = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
         (folder / "compose.yml").write_text("name: home\n")
         self.hashes = {"hub": "aaa", "proxy": "bbb"}
         self.things: dict[str, dict[str, Any]] = {
-            "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users"), "Containers": {}},
+            "home": {
+                "Name": "home",
+                "Id": "net1",
+                "Labels": self.labels("network", "users"),
+                "Containers": {},
+                "Options": {contract.BRIDGE_NAME: contract.bridge("home")},
+            },
             "home-data": {"Name": "home-data", "Driver": "local", "Labels": self.labels("volume", "data")},
         }
         for service in self.hashes:
@@ -69,7 +84,9 @@ class Project:
         }
 
     def labels(self, what: str, name: str) -> dict[str, str]:
-        return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"}
+        return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"} | (
+            contract.network_label("home", self.subnet) if what == "network" else {}
+        )
 
     def look(self) -> tuple[bool, list[str]]:
         """Whether it is settled, and what was found."""
@@ -78,7 +95,7 @@ class Project:
         (here / "things").write_text(json.dumps(list(self.things.values())))
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
-        self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1")
+        self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1", self.subnet)
         return self.state["settled"], sentences(self.state["found"])
 
 
@@ -103,12 +120,25 @@ def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
 
 
+@pytest.mark.parametrize("change", ["older version", "other variable", "other interface"])
+def test_a_network_that_was_made_otherwise_is_made_anew(project: Project, change: str) -> None:
+    """And nobody has done anything about it that would be told."""
+    network = project.things["home"]
+    if change == "older version":
+        network["Labels"] = {key: value for key, value in network["Labels"].items() if key != contract.NETWORK_LABEL}
+    elif change == "other variable":
+        project.subnet = "10.77.0.0/24"
+    else:
+        network["Options"] = {}
+    assert project.look() == (False, []) and project.state["repair"]
+
+
 def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:
     project.hashes, project.things = {}, {}
     assert project.look() == (False, [])
     program("docker", "exit 1")
     with pytest.raises(EngineError):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
-        drift.project_state("home", Record(project.folder), {}, lambda: None)
+        drift.project_state("home", Record(project.folder), {}, lambda: None, "")
 
 
 @pytest.mark.parametrize(
@@ -262,10 +292,10 @@ def test_compose_is_asked_once_about_a_file(project: Project) -> None:
         file.write("# another\n")
     project.look()
     assert times() == 2
-    drift.project_state("home", Record(project.folder), project.known, lambda: "2.40.0")
+    drift.project_state("home", Record(project.folder), project.known, lambda: "2.40.0", "")
     assert times() == 3
-    drift.project_state("home", Record(project.folder), project.known, lambda: None)
-    drift.project_state("home", Record(project.folder), project.known, lambda: None)
+    drift.project_state("home", Record(project.folder), project.known, lambda: None, "")
+    drift.project_state("home", Record(project.folder), project.known, lambda: None, "")
     assert times() == 5, "which Compose that is cannot be told"
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
 from ansible_collections.jupyterhub.home.plugins.modules import repair
 from conftest import RunModule
 from fake_engine import Engine
 from notes import foretold
 
-NETWORK = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
+COMPOSES = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
+NETWORK = COMPOSES | contract.network_label("home", "")
+OPTIONS = {contract.BRIDGE_NAME: contract.bridge("home")}
 VOLUME = {"com.docker.compose.project": "home", "com.docker.compose.volume": "data"}
 ASIDE = {"jupyterhub-home.project": "home"}
 
@@ -27,7 +30,8 @@ def engine(engine: Engine) -> Engine:
         "home-user-alice": engine.container({"jupyterhub-home.project": "home"}, "home"),
         "other": engine.container({}, "home", aliases=["printer", "files"]),
     }
-    engine.state["networks"] = {"home": {"Id": "net1", "Labels": NETWORK}}
+    engine.state["networks"] = {"home": {"Id": "net1", "Labels": NETWORK, "Options": OPTIONS}}
+    engine.state["composed"] = {"Labels": contract.network_label("home", ""), "Options": OPTIONS}
     engine.volume("home-data", VOLUME, "database")
     return engine
 
@@ -113,7 +117,7 @@ def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Repair) 
     assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
 
 
-@pytest.mark.parametrize("labels", [{}, {**NETWORK, "com.docker.compose.network": "default"}, None])
+@pytest.mark.parametrize("labels", [{}, COMPOSES, {**NETWORK, "com.docker.compose.network": "default"}, None])
 def test_a_network_of_somebody_else(engine: Engine, four_steps: Repair, labels: dict[str, str] | None) -> None:
     """Everybody who was in it is connected again, with the same aliases; None: it is gone."""
     containers = engine.state["containers"]

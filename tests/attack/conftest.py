@@ -1,0 +1,14 @@
+"""Who attacks, and whom: mia is an admin, alice and bob are ordinary users."""
+
+from __future__ import annotations
+
+import pytest
+from sessions import ClientFactory, login, serve, url
+
+__all__ = ["ClientFactory", "login", "serve", "url"]
+
+
+@pytest.fixture(scope="session")
+def passwords() -> dict[str, str]:
+    """Of the inventory of molecule/security."""
+    return {name: f"{name}-test-secret" for name in ("mia", "alice", "bob")}
