@@ -75,8 +75,7 @@ class ActionModule(ActionBase):
         """What the probe answers. lease: what it is to do with the lease on the target."""
         arguments = {
             "project": good["project"], "bind_address": good["bind_address"], "port": good["port"],
-            "directory": good["directory"], "subnet": good["subnet"],
-            "sources": [mount["source"] for mount in good["mounts"]],
+            "directory": good["directory"], "sources": [mount["source"] for mount in good["mounts"]],
             "ca_bundle": good["ca_bundle"], "belongings": self.entry == "uninstall",
             "homes": any(user.get("renamed_from") for user in good["users"] if isinstance(user, dict)), **lease,
         }  # fmt: skip

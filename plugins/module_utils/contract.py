@@ -56,19 +56,18 @@ def exact_folders() -> list[str]:
 # --- Services and images ---------------------------------------------------
 class Service(NamedTuple):
     """A container that Compose keeps. Its numeric user and group, the files whose digests its label has, so that it is
-    made anew with them, and its MAC address in the network, by which the firewall rules know it ('': in none)."""
+    made anew with them, and its place among the network's addresses, by which firewall rules know it (0: in none)."""
 
     name: str
     user: int
     group: int
     tokens: tuple[str, ...]
-    mac: str = ""
+    place: int = 0
 
 
 # Above every ordinary and system user, so that no user of the machine owns the hub's files.
-HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION), "02:6a:68:68:00:01")
-PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), "02:6a:68:68:00:02")
-TRIAL_MAC = "02:6a:68:68:00:03"  # of the hub's container in a trial
+HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION), 2)
+PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), 3)
 SERVICES = (HUB, PROXY)
 BASE_IMAGE, USER_IMAGE = "base", "user"
 
@@ -118,11 +117,6 @@ def network(project: str) -> str:
 def bridge(project: str) -> str:
     """The network's interface on the machine, of which a name has 15 signs at most. `br-` is what others know it by."""
     return f"br-jhh-{hashlib.sha256(project.encode()).hexdigest()[:8]}"
-
-
-def network_label(project: str, subnet: str) -> dict[str, str]:
-    """By which the role knows that a network is as the variables want it."""
-    return {NETWORK_LABEL: f"{bridge(project)} {subnet}".strip()}
 
 
 def table(project: str) -> str:

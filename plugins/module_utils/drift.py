@@ -17,7 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_ghost,
     is_plain,
     labelled,
-    made_right,
+    network_made,
     told,
     unattached,
 )
@@ -55,14 +55,14 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
 
 
 def project_state(
-    project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None], subnet: str
+    project: str, record: Record, known_images: dict[str, str], compose_version: Callable[[], str | None]
 ) -> dict[str, Any]:
     """What somebody else changed about the services and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
     start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; subnets: its IPv4
-    networks. subnet: the one that it should have, '' for any.
+    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; network: see
+    network_made.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project)
@@ -79,17 +79,14 @@ def project_state(
     found.sort(key=is_for_compose)  # what the role repairs itself comes first, as it does in a run
     network, hub = things.get(contract.network(project)) or {}, things.get(names[contract.HUB.name])
     named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
-    addresses = [one["Subnet"] for one in (network.get("IPAM") or {}).get("Config") or []]
-    # Made with other variables, or by an older version of the role.
-    older = bool(network) and not made_right(project, network, subnet)
     return {
-        "settled": not found and not edited and not before_first_run and not older,
+        "settled": not found and not edited and not before_first_run,
         "found": found,
-        "repair": older or not all(map(is_for_compose, found)),
+        "repair": not all(map(is_for_compose, found)),
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
-        "subnets": [one for one in addresses if ":" not in one],
+        "network": network_made(project, things.get(contract.network(project))),
     }
 
 

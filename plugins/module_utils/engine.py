@@ -104,10 +104,13 @@ def labelled(thing: dict[str, Any], labels: dict[str, str]) -> bool:
     return labels.items() <= (thing.get("Labels") or {}).items()
 
 
-def made_right(project: str, network: dict[str, Any], subnet: str) -> bool:
-    """Whether a network was made with the interface and, if they matter, the addresses that the role wants."""
+def network_made(project: str, network: dict[str, Any] | None) -> str:
+    """How the project's network was made, as network.py labels it; '' otherwise, 'none' where there is none."""
+    if not network:
+        return "none"
     named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
-    return labelled(network, contract.network_label(project, subnet)) and named == contract.bridge(project)
+    found: str = (network.get("Labels") or {}).get(contract.NETWORK_LABEL) or ""
+    return found if named == contract.bridge(project) else ""
 
 
 def is_plain(volume: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ SAMPLE = """
 table inet jhh-sample {
     chain sample {
         type filter hook forward priority filter - 5; policy accept;
-        ether saddr { 02:6a:68:68:00:01 } ct direction reply ct state related ct status dnat accept
+        ip saddr { 192.0.2.2, 192.0.2.3 } ct direction reply ct state related ct status dnat accept
         fib daddr type != local meta l4proto { tcp, udp } ct original ip daddr 192.0.2.1 ct original proto-dst 53 accept
     }
 }

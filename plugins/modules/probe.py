@@ -46,7 +46,6 @@ options:
   bind_address: {type: str, required: true, description: Address that the port must be free on.}
   port: {type: int, required: true, description: TCP port that must be free or our own.}
   directory: {type: path, required: true, description: Folder that the role writes; its own or not there.}
-  subnet: {type: str, default: "", description: Addresses that the project's network is to have.}
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
@@ -95,7 +94,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "bind_address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     "directory": {"type": "path", "required": True},
-    "subnet": {"type": "str", "default": ""},
     "sources": {"type": "list", "elements": "path", "required": True},
     "ca_bundle": {"type": "path", "required": True},
     "homes": {"type": "bool", "default": False},
@@ -117,7 +115,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "subnets": [],
+    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "network": "none",
 }  # fmt: skip
 
 
@@ -135,9 +133,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         asked_routes = pool.submit(routes, wanted["project"])
         known_images = images()
         try:
-            project = project_state(
-                wanted["project"], record, known_images, lambda: asked_engine.result()["compose"], wanted["subnet"]
-            )
+            project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             project = UNKNOWN
         try:

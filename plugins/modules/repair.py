@@ -20,7 +20,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_plain,
     labelled,
     made_labels,
-    made_right,
+    network_made,
     remove_trial,
     unattached,
 )
@@ -39,7 +39,7 @@ description:
 options:
   project: {type: str, required: true, description: Compose project.}
   directory: {type: path, required: true, description: Folder of its compose.yml.}
-  subnet: {type: str, default: "", description: Addresses that its network is to have.}
+  network: {type: str, required: true, description: What its network is labelled with.}
 attributes:
   check_mode: {support: full}
 """
@@ -48,6 +48,7 @@ EXAMPLES = r"""
   jupyterhub.home.repair:
     project: jupyterhub-home
     directory: /opt/jupyterhub-home
+    network: br-jhh-f299fbd4 chosen 10.77.0.0/20
 """
 RETURN = r"""
 done: {description: "What was, or would be, repaired, in words.", type: list, elements: str, returned: always}
@@ -63,8 +64,8 @@ def holds_files(path: Path) -> bool:
 class Project:
     """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said."""
 
-    def __init__(self, name: str, directory: Path, subnet: str = "", *, pretend: bool) -> None:
-        self.name, self.directory, self.subnet, self.pretend = name, directory, subnet, pretend
+    def __init__(self, name: str, directory: Path, label: str, *, pretend: bool) -> None:
+        self.name, self.directory, self.label, self.pretend = name, directory, label, pretend
         self.network = contract.network(name)
         self.done: list[str] = []
         self.removed: set[str] = set()  # containers
@@ -101,7 +102,7 @@ class Project:
         whole = (
             network
             and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
-            and made_right(self.name, network, self.subnet)
+            and network_made(self.name, network) == self.label
         )
         for name, container in sorted(self.containers().items()):
             self.repair_container(name, container, network if whole else None)
@@ -211,12 +212,12 @@ def main() -> None:
         argument_spec={
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
-            "subnet": {"type": "str", "default": ""},
+            "network": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
     wanted = module.params
-    project = Project(wanted["project"], Path(wanted["directory"]), wanted["subnet"], pretend=module.check_mode)
+    project = Project(wanted["project"], Path(wanted["directory"]), wanted["network"], pretend=module.check_mode)
     try:
         project.repair()
     except EngineError as error:

@@ -22,7 +22,8 @@ DOCUMENTATION = r"""
 module: uninstall
 short_description: Remove a hub and keep its data
 description:
-  - Removes a project's units, containers, network, firewall rules and images, and from its folder what the role wrote there.
+  - Removes a project's units, containers, network, firewall rules and images, and from its folder what the role wrote
+    there.
   - Users' volumes and the hub's stay unless they are to be deleted, too. Docker itself always stays.
 options:
   project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}

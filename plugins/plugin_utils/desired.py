@@ -20,6 +20,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
+    network_label,
     notes_about_walls,
     rules,
     walls_command,
@@ -76,7 +77,6 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
         contract.COMPOSE_FILE: {"content": compose_text(compose)},
         contract.watch_file(settings["project"]): {"content": watch_unit(settings)},
         contract.walls_file(settings["project"]): {"content": walls_unit(settings)},
-        contract.WALLS_RULES: {"content": rules(settings)},
     }
 
 
@@ -115,13 +115,15 @@ def desired(
     trial = (
         digest(tags["hub"], tags["user"], secret, extra, good["default_url"], mounts) if good["trial"] else "nothing"
     )
+    network = network_label(good, machine)
     compose = compose_project(
-        good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"])
+        good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"]), network
     )
     there = context_files(images, role / CONTEXTS)
     files = {
         **there,
         **project_files(good, compose, spawner, trial),
+        contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
         contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
     }
@@ -140,6 +142,7 @@ def desired(
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
         "hub_id": contract.HUB.user,
+        "network": network,
         "for_the_hub": FOR_THE_HUB,
         **places(good),
         "list_decides": not has_other_login(config, extra),

@@ -10,6 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.network import addresses, chosen, label
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, said
 
@@ -43,13 +44,13 @@ table inet {table} {{
     }}
     # From a container of the project: hub and proxy may go anywhere, and whoever is asked may answer.
     chain known {{
-        ether saddr {{ {services} }} accept
+        ip saddr {{ {services} }} accept
         ct direction reply accept
         ct state related accept
     }}
     chain between {{
         jump known
-        ether daddr {{ {hubs} }} tcp dport {port} accept
+        ip daddr {{ {hubs} }} tcp dport {port} accept
         {neighbours} accept
         drop
     }}
@@ -159,17 +160,28 @@ def overlaps(subnet: str, routes: list[dict[str, str]]) -> str:
 
 def free_subnet(routes: list[dict[str, str]]) -> str:
     """A network that overlaps none of the machine's."""
-    candidates = [f"10.{second}.0.0/24" for second in range(77, 256)] + ["192.168.77.0/24", "172.31.77.0/24"]
+    candidates = [f"10.{second}.0.0/20" for second in (*range(77, 256), *range(77))]
     return next((one for one in candidates if not overlaps(one, routes)), candidates[0])
+
+
+def others(machine: dict[str, Any]) -> list[dict[str, str]]:
+    """The machine's networks but the hub's own."""
+    return [route for route in machine["routes"] if route["by"] != machine["project"]["bridge"]]
+
+
+def network_label(good: dict[str, Any], machine: dict[str, Any]) -> str:
+    """What the network is labelled with. What the role has once chosen stays."""
+    subnet = good["subnet"] or chosen(machine["project"]["network"]) or free_subnet(others(machine))
+    return label(good["project"], good["subnet"], subnet)
 
 
 def check_overlap(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Whether the network can have the addresses on this machine."""
-    if good["subnet"] and (other := overlaps(good["subnet"], machine["routes"])):
+    if good["subnet"] and (other := overlaps(good["subnet"], others(machine))):
         report.add(
             f"{PREFIX}subnet",
             f"{good['subnet']} overlaps {other}, a network of this machine.",
-            f"{PREFIX}subnet: {free_subnet(machine['routes'])}",
+            f"{PREFIX}subnet: {free_subnet(others(machine))}",
         )
 
 
@@ -181,13 +193,12 @@ def notes_about_walls(good: dict[str, Any], machine: dict[str, Any]) -> list[str
             "Without systemd, nothing sets the walls around users' servers again after a reboot or a firewall's "
             "restart: run this again then, before anybody's server starts."
         )
-    for subnet in machine["project"]["subnets"]:
-        if not good["subnet"] and (other := overlaps(subnet, machine["routes"])):
-            free = free_subnet(machine["routes"])
-            notes.append(
-                f"The hub's network {subnet}, which Docker chose, overlaps {other}: devices there may not reach the "
-                f"hub. Write {PREFIX}subnet: {free}"
-            )
+    subnet = "" if good["subnet"] else chosen(machine["project"]["network"])
+    if subnet and (other := overlaps(subnet, others(machine))):
+        notes.append(
+            f"The hub's network {subnet} overlaps {other}: devices there may not reach the hub. Write "
+            f"{PREFIX}subnet: {free_subnet(others(machine))}"
+        )
     return notes
 
 
@@ -213,14 +224,14 @@ def openings(allow: list[str]) -> list[str]:
     return rules
 
 
-def rules(settings: dict[str, Any]) -> str:
-    """The table, as nft reads it. The program `walls` adds what only the machine knows: see there."""
-    project = settings["project"]
+def rules(settings: dict[str, Any], network: str) -> str:
+    """The table, as nft reads it; network: its label. The program `walls` adds what the machine alone knows."""
+    project, known = settings["project"], addresses(network.rpartition(" ")[2])
     return TABLE.format(
         table=contract.table(project),
         bridge=contract.bridge(project),
-        services=", ".join([*(one.mac for one in contract.SERVICES if one.mac), contract.TRIAL_MAC]),
-        hubs=f"{contract.HUB.mac}, {contract.TRIAL_MAC}",
+        services=", ".join([*known.services.values(), known.trial]),
+        hubs=f"{known.services[contract.HUB.name]}, {known.trial}",
         port=HUB_PORT,
         opened="".join(f"\n        {rule}" for rule in openings(settings["allow"])),
         neighbours=NEIGHBOURS,

@@ -47,10 +47,10 @@ def open_to_servers(world: World) -> str:
 
 
 def subnet(world: World) -> str:
-    """Of the network in which the hub is; what Docker chose has no name."""
+    """Of the network in which the hub is."""
     form = "{{(index .IPAM.Config 0).Subnet}}"
-    found = world.host.check_output(f"docker network inspect --format '{form}' {world.project}")
-    return found if found.startswith("10.") else "of Docker's choice"
+    found: str = world.host.check_output(f"docker network inspect --format '{form}' {world.project}")
+    return found
 
 
 ROWS = [
@@ -60,7 +60,7 @@ ROWS = [
         subnet,
         first=("10.88.0.0/24", "10.88.0.0/24"),
         then=("10.89.0.0/16", "10.89.0.0/16"),
-        default="of Docker's choice",
+        default="10.77.0.0/20",
     ),
     Row("jupyterhub_home_port", open_ports, first=(8123, [8123]), then=(8124, [8124]), default=[8000]),
     Row(

@@ -204,7 +204,9 @@ def test_they_are_set_once(machine: Machine) -> None:
     assert machine.walls("set").stdout == "walls set: they were gone\n"
     assert machine.check() == "" and machine.walls("set").stdout == ""
     table = machine.table.read_text()
-    assert "resolvers ct original ip daddr 192.0.2.53 meta l4proto { tcp, udp } ct original proto-dst 53 accept" in table
+    assert (
+        "resolvers ct original ip daddr 192.0.2.53 meta l4proto { tcp, udp } ct original proto-dst 53 accept" in table
+    )
     assert "neighbours ip daddr 198.51.100.0/24 drop" in table and "192.0.2.1" not in table
 
 
