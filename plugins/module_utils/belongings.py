@@ -1,4 +1,4 @@
-"""What a hub has on a machine: its units, containers, network, firewall rules, images, volumes, and the folder that the role writes."""
+"""What a hub has on a machine: units, containers, network, firewall rules, images, volumes, and the role's folder."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ TRIAL = 10  # the place of a trial's hub; those of the services are in the contr
 
 
 class Addresses(NamedTuple):
-    """Of a network: its own, its router's, those that Docker gives to users' servers, which are never one of the rest."""
+    """Of a network: its own, its router's, those that servers get, none of which is one of the rest."""
 
     subnet: str
     gateway: str

@@ -31,8 +31,8 @@ short_description: Repair a Compose project where Compose itself would stop or l
 description:
   - The containers of a trial that a killed run left are removed.
   - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
-  - A network without Compose's labels, or with another interface or other addresses, is made anew, and whoever was in it is connected again. So is a user's server
-    that was disconnected.
+  - A network without Compose's labels, or with another interface or other addresses, is made anew, and whoever was in
+    it is connected again. So is a user's server that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
     network, or has no process while Docker says that it runs, is removed, for Compose to make anew.
   - A run that was killed is finished by the next one; no file is lost in between.

@@ -1,44 +1,48 @@
-"""A user wants to get from their notebook to others' servers, the machine and the home; a device there, to containers."""
+"""A user wants from their notebook to others' servers, the machine and the home; a device at home, to containers."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 from client import wait_until
 from conftest import ClientFactory
-from machine import address
+from machine import address, playbook
 from testinfra.host import Host
 
 PROJECT = "jupyterhub-home"
+# Whether the stage shares the variables of molecule/shared.
+SHARED = False
 UNIT, TABLE = f"{PROJECT}-walls", f"jhh-{PROJECT}"
 OWN_PORT, SERVICE_PORT = 9999, 2222  # of bob's in his server; of a service on the machine, as SSH is
 # On the other machine, which plays a device, a router and a cloud: addresses of every kind that is not the internet.
 ELSEWHERE = ("10.99.0.9", "192.168.77.9", "100.64.0.9", "169.254.169.254")
 NEIGHBOUR = "198.51.100.9"  # a public one of the machine's own network
 
-CONNECT = """
-import socket
-try:
-    socket.create_connection(({host!r}, {port}), timeout={seconds}).close()
-    print('reached')
-except ConnectionRefusedError:
-    print('reached')  # whoever refuses has been reached
-except OSError as error:
-    print('stopped by', error)
-"""
-ASK = """
-import socket
-asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-asking.settimeout({seconds})
-try:
-    asking.sendto(b'you', ({host!r}, {port}))
-    print('reached', asking.recv(9))
-except OSError as error:
-    print('stopped by', error)
+# Tries all at once: what each (kind, address, port) comes to. Whoever refuses has been reached.
+TRY = """
+import concurrent.futures, json, socket
+def attempt(kind, host, port):
+    try:
+        if kind == 'tcp':
+            socket.create_connection((host, port), timeout={seconds}).close()
+        else:
+            asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            asking.settimeout({seconds})
+            asking.sendto(b'you', (host, port))
+            asking.recv(9)
+    except ConnectionRefusedError:
+        return 'reached'
+    except OSError as error:
+        return 'stopped: ' + str(error)
+    return 'reached'
+with concurrent.futures.ThreadPoolExecutor(50) as pool:
+    print(json.dumps(list(pool.map(lambda one: attempt(*one), {targets}))))
 """
 LISTEN = """
 import socketserver, threading
@@ -54,11 +58,11 @@ for port in {ports}:
 
 
 class Attack(NamedTuple):
-    """What the attacker wants: what runs, from where (alice's notebook or the other machine), against what."""
+    """What the attacker wants: from where (alice's notebook or the other machine), against what."""
 
     id: str
     target: Callable[[Home], tuple[str, int]]
-    code: str = CONNECT
+    kind: str = "tcp"
     from_lan: bool = False
 
 
@@ -68,6 +72,14 @@ class Home:
     def __init__(self, host: Host, serve: ClientFactory) -> None:
         self.host, self.lan = host, f"{host.backend.name}-lan"
         self.alice, self.bob = serve("alice"), serve("bob")
+
+    def come_back(self) -> None:
+        """Docker has its own rules again, and alice a server."""
+        self.host.check_output("systemctl reset-failed docker; systemctl restart docker")
+        wait_until(lambda: self.alice.get("/hub/health").ok, "the hub")
+        if self.alice.server() is None:
+            self.alice.spawn()
+        self.alice.enter().raise_for_status()
 
     def on_lan(self, *command: str) -> str:
         """What a command prints on the other machine."""
@@ -94,15 +106,25 @@ class Home:
     def gateway(self) -> str:
         return str(self.container(f"{PROJECT}-hub")["Gateway"])
 
-    def tries(self, attack: Attack, seconds: float = 3) -> str:
-        """What comes of an attack."""
-        where, port = attack.target(self)
-        code = attack.code.format(host=where, port=port, seconds=seconds)
-        return self.on_lan("python3", "-c", code) if attack.from_lan else self.alice.run(code)
+    def come_to(self, targets: list[tuple[str, str, int]], seconds: float = 4, *, from_lan: bool = False) -> list[str]:
+        """What attempts at (kind, address, port) come to, from alice's notebook or the other machine."""
+        code = TRY.format(targets=[list(one) for one in targets], seconds=seconds)
+        found: list[str] = json.loads(self.on_lan("python3", "-c", code) if from_lan else self.alice.run(code))
+        return found
 
-    def reaches(self, where: str, port: int, seconds: float = 3) -> bool:
+    def reaches(self, where: str, port: int, seconds: float = 4, *, kind: str = "tcp") -> bool:
         """Whether alice's notebook reaches a port."""
-        return "reached" in self.alice.run(CONNECT.format(host=where, port=port, seconds=seconds))
+        return self.come_to([(kind, where, port)], seconds) == ["reached"]
+
+    def attacked(self, seconds: float = 4) -> dict[str, str]:
+        """What each attack comes to, all of them at once."""
+        found = {}
+        for from_lan in (False, True):
+            attacks = [one for one in ATTACKS if one.from_lan is from_lan]
+            targets = [(one.kind, *one.target(self)) for one in attacks]
+            outcomes = self.come_to(targets, seconds, from_lan=from_lan)
+            found |= {one.id: outcome for one, outcome in zip(attacks, outcomes, strict=True)}
+        return found
 
 
 ATTACKS = [
@@ -110,7 +132,7 @@ ATTACKS = [
     Attack("the Jupyter of another user", lambda home: (f"{PROJECT}-user-bob", 8888)),
     Attack("the Jupyter of another user, by address", lambda home: (home.of("user-bob"), 8888)),
     Attack("what another user serves for themselves", lambda home: (home.of("user-bob"), OWN_PORT)),
-    Attack("what another user serves by UDP", lambda home: (home.of("user-bob"), OWN_PORT), code=ASK),
+    Attack("what another user serves by UDP", lambda home: (home.of("user-bob"), OWN_PORT), kind="udp"),
     Attack("the routes of the proxy", lambda home: ("proxy", 8001)),
     Attack("the proxy past the published port", lambda home: ("proxy", 8000)),
     Attack("another port of the hub's container", lambda home: ("hub", SERVICE_PORT)),
@@ -118,13 +140,13 @@ ATTACKS = [
     Attack("a service of the machine through the gateway", lambda home: (home.gateway, SERVICE_PORT)),
     Attack("a service of the machine by its address at home", lambda home: (address(home.host), SERVICE_PORT)),
     Attack("a service of the machine by another of its addresses", lambda home: (docker0(home), SERVICE_PORT)),
-    Attack("a service of the machine by UDP", lambda home: (home.gateway, SERVICE_PORT), code=ASK),
+    Attack("a service of the machine by UDP", lambda home: (home.gateway, SERVICE_PORT), kind="udp"),
     Attack("the hub's published port from within", lambda home: (address(home.host), 8000)),
     Attack("the published port of another container", lambda home: (address(home.host), 5432)),
     Attack("another container by its own address", lambda home: (str(home.container("household")["IPAddress"]), 80)),
     # --- From a notebook: the home ------------------------------------------------------------------------------
     Attack("a device at home", lambda home: (home.lan_address, 445)),
-    Attack("a device at home by UDP", lambda home: (home.lan_address, 445), code=ASK),
+    Attack("a device at home by UDP", lambda home: (home.lan_address, 445), kind="udp"),
     Attack("the router", lambda home: (home.host.check_output("ip route show default").split()[2], 9)),
     *(
         Attack(f"{what} ({where})", lambda home, where=where: (where, 445))  # type: ignore[misc]
@@ -187,13 +209,24 @@ def walls_there(host: Host) -> bool:
     return bool(host.run(f"nft list table inet {TABLE}").succeeded)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
-def test_is_stopped(home: Home, attack: Attack) -> None:
-    assert "stopped by timed out" in home.tries(attack)
+class TestWithWalls:
+    """Every attack is stopped: nothing comes back, neither an answer nor a refusal."""
+
+    @pytest.fixture(scope="class")
+    def outcomes(self, home: Home) -> dict[str, str]:
+        return home.attacked()
+
+    @pytest.mark.parametrize("attack", [one.id for one in ATTACKS])
+    def test_is_stopped(self, outcomes: dict[str, str], attack: str) -> None:
+        assert outcomes[attack] == "stopped: timed out"
 
 
 class TestWithoutWalls:
     """The same attacks, with the walls taken away: each gets through."""
+
+    @pytest.fixture(scope="class")
+    def outcomes(self, home: Home) -> dict[str, str]:
+        return home.attacked(seconds=20)
 
     @pytest.fixture(scope="class", autouse=True)
     def no_walls(self, home: Home) -> Iterator[None]:
@@ -203,9 +236,9 @@ class TestWithoutWalls:
         home.host.check_output(f"systemctl start {UNIT}")
         assert walls_there(home.host)
 
-    @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
-    def test_gets_through(self, home: Home, attack: Attack) -> None:
-        assert "reached" in home.tries(attack, seconds=20)
+    @pytest.mark.parametrize("attack", [one.id for one in ATTACKS])
+    def test_gets_through(self, outcomes: dict[str, str], attack: str) -> None:
+        assert outcomes[attack] == "reached"
 
     def test_a_flushed_firewall_stays_so(self, home: Home) -> None:
         """What puts walls back after a flush is their unit, and nothing else."""
@@ -224,8 +257,7 @@ class TestInReach:
         assert home.alice.run(f"import urllib.request as u; u.urlopen('{where}dists/', timeout=30).status") == "200"
 
     def test_the_published_port_from_the_home_network(self, home: Home) -> None:
-        code = CONNECT.format(host=address(home.host), port=8000, seconds=20)
-        assert "reached" in home.on_lan("python3", "-c", code)
+        assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
 
 
 def test_only_names_are_asked_of_a_resolver_at_home(home: Home) -> None:
@@ -235,7 +267,7 @@ def test_only_names_are_asked_of_a_resolver_at_home(home: Home) -> None:
     try:
         home.host.check_output(f"systemctl restart {UNIT}")
         assert home.reaches(home.lan_address, 53, 20)
-        assert "reached" in home.alice.run(ASK.format(host=home.lan_address, port=53, seconds=20))
+        assert home.reaches(home.lan_address, 53, 20, kind="udp")
         assert not home.reaches(home.lan_address, 445)
     finally:
         home.host.check_output("printf '%%s\\n' %s >/etc/resolv.conf", resolvers)
@@ -257,14 +289,66 @@ def test_only_names_are_asked_of_a_resolver_at_home(home: Home) -> None:
     ],
 )
 def test_a_moment_without_walls_ends(home: Home, moment: str) -> None:
-    attack = next(one for one in ATTACKS if one.id == "a device at home")
     right = home.host.check_output(f"nft --stateless list table inet {TABLE}")
     home.host.check_output(f"systemctl reset-failed docker {UNIT}; {moment}")
     wait_until(lambda: home.host.run(f"nft --stateless list table inet {TABLE}").stdout.strip() == right, "the walls")
-    if "docker" in moment or "flush ruleset" in moment or "iptables" in moment or "nftables" in moment:
-        home.host.check_output("systemctl reset-failed docker; systemctl restart docker")  # its own rules, to get out
-        wait_until(lambda: home.alice.get("/hub/health").ok, "the hub")
-    if home.alice.server() is None:
-        home.alice.spawn()
-    home.alice.enter()
-    assert "stopped by timed out" in home.tries(attack)
+    home.come_back()
+    assert not home.reaches(home.lan_address, 445)
+    assert home.reaches("hub", 8081, 20)
+
+
+def test_walls_that_cannot_be_set_leave_nothing_open(home: Home) -> None:
+    """Without nft: the network of all servers is down until it is there again."""
+    container, device = f"{PROJECT}-user-alice", home.lan_address
+
+    def attempt() -> str:
+        code = TRY.format(targets=[["tcp", device, 445]], seconds=4)
+        return home.host.check_output("docker exec %s python3 -c %s", container, code)
+
+    home.host.check_output(f"systemctl stop {UNIT}; nft delete table inet {TABLE}")
+    assert "reached" in attempt(), "as it would be without them"
+    home.host.check_output(f"mv /usr/sbin/nft /usr/sbin/nft-away; systemctl start --no-block {UNIT}")
+    try:
+        wait_until(lambda: "reached" not in attempt(), "the network cut off")
+    finally:
+        home.host.check_output(f"mv /usr/sbin/nft-away /usr/sbin/nft; systemctl restart {UNIT}")
+    home.come_back()
+    assert not home.reaches(device, 445) and home.reaches("hub", 8081, 20)
+
+
+def test_what_an_owner_opens_is_open_and_nothing_else(home: Home) -> None:
+    """A NAS by its address and port; everything at home but the machine itself."""
+    device = home.lan_address
+    network = f"{device.rsplit('.', 2)[0]}.0.0/16"
+    for allow, opened in (
+        ([f"{device}:445"], [True, False, False]),
+        ([network], [True, True, False]),
+        ([], [False] * 3),
+    ):
+        done = playbook(home.host, {"jupyterhub_home_allow": allow}, shared=SHARED)
+        assert done.returncode == 0, done.stdout[-3000:]
+        found = home.come_to([("tcp", device, 445), ("tcp", device, 53), ("tcp", address(home.host), SERVICE_PORT)])
+        assert [one == "reached" for one in found] == opened, allow
+
+
+def test_a_run_says_what_somebody_did_to_the_walls(home: Home) -> None:
+    home.host.check_output(f"systemctl stop {UNIT}; nft insert rule inet {TABLE} out accept")
+    assert home.reaches(home.lan_address, 445, 20)
+    done = playbook(home.host, {}, shared=SHARED)
+    assert f"the firewall rules around users' servers of {PROJECT} were edited." in done.stdout
+    assert not home.reaches(home.lan_address, 445)
+    again = playbook(home.host, {}, shared=SHARED)
+    assert re.search(r"\bchanged=0\b.*\bfailed=0\b", again.stdout), again.stdout[-3000:]
+
+
+def test_a_reboot_has_walls_before_it_has_servers(home: Home) -> None:
+    for what in ("kill", "start"):
+        subprocess.run(("docker", what, home.host.backend.name), check=True, capture_output=True)
+    wait_until(
+        lambda: requests.get(f"http://{address(home.host)}:8000/hub/health", timeout=5).ok, "the hub", timeout=120
+    )
+    times = [
+        int(home.host.check_output(f"systemctl show --value --property=ActiveEnterTimestampMonotonic {unit}"))
+        for unit in (UNIT, "docker")
+    ]
+    assert 0 < times[0] <= times[1] and walls_there(home.host)

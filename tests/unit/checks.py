@@ -48,6 +48,7 @@ MACHINE = {
     "folders": {},
     "firewall": "",
     "routes": [],
+    "project": {"network": "none", "bridge": ""},
 }
 
 

@@ -32,7 +32,7 @@ MACHINE: dict[str, Any] = {
     },
     "programs": ["ip", "mmdebstrap", "nft"],
     "systemd": True,
-    "project": {"subnets": []},
+    "project": {"network": "none", "bridge": ""},
     "routes": [],
     "dpkg_broken": False,
     "images": {},

@@ -48,7 +48,7 @@ class Project:
     """A project as docker shows it: all as compose.yml says, until a test changes something."""
 
     def __init__(self, program: Program, folder: Path) -> None:
-        self.folder, self.subnet = folder, ""
+        self.folder = folder
         self.known = {"hub:1": "sha256:hub", "proxy:1": "sha256:proxy"}
         (folder / "compose.yml").write_text("name: home\n")
         self.hashes = {"hub": "aaa", "proxy": "bbb"}
@@ -84,9 +84,7 @@ class Project:
         }
 
     def labels(self, what: str, name: str) -> dict[str, str]:
-        return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"} | (
-            contract.network_label("home", self.subnet) if what == "network" else {}
-        )
+        return {"com.docker.compose.project": "home", f"com.docker.compose.{what}": name, "other": "label"}
 
     def look(self) -> tuple[bool, list[str]]:
         """Whether it is settled, and what was found."""
@@ -95,7 +93,7 @@ class Project:
         (here / "things").write_text(json.dumps(list(self.things.values())))
         if len(self.things) < 4:  # docker inspect then prints the others, and fails
             (here / "incomplete").touch()
-        self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1", self.subnet)
+        self.state = drift.project_state("home", Record(self.folder), self.known, lambda: "2.26.1")
         return self.state["settled"], sentences(self.state["found"])
 
 
@@ -120,17 +118,28 @@ def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
 
 
-@pytest.mark.parametrize("change", ["older version", "other variable", "other interface"])
-def test_a_network_that_was_made_otherwise_is_made_anew(project: Project, change: str) -> None:
-    """And nobody has done anything about it that would be told."""
-    network = project.things["home"]
-    if change == "older version":
-        network["Labels"] = {key: value for key, value in network["Labels"].items() if key != contract.NETWORK_LABEL}
-    elif change == "other variable":
-        project.subnet = "10.77.0.0/24"
-    else:
-        network["Options"] = {}
-    assert project.look() == (False, []) and project.state["repair"]
+@pytest.mark.parametrize(
+    ("labels", "options", "made"),
+    [
+        ({}, {}, ""),
+        ({contract.NETWORK_LABEL: "as it should be"}, {}, ""),
+        ({contract.NETWORK_LABEL: "as it should be"}, {contract.BRIDGE_NAME: "br-other"}, ""),
+        ({}, {contract.BRIDGE_NAME: contract.bridge("home")}, ""),
+        (
+            {contract.NETWORK_LABEL: "as it should be"},
+            {contract.BRIDGE_NAME: contract.bridge("home")},
+            "as it should be",
+        ),
+    ],
+)
+def test_how_the_network_was_made(project: Project, labels: dict[str, str], options: dict[str, str], made: str) -> None:
+    """Nobody has done anything to one of an older version, so nothing of it is told."""
+    project.things["home"]["Labels"] |= labels
+    project.things["home"]["Options"] = options
+    assert project.look() == (True, []) and project.state["network"] == made
+    del project.things["home"]
+    project.look()
+    assert project.state["network"] == "none"
 
 
 def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:
@@ -138,7 +147,7 @@ def test_before_the_first_run_nothing_is_strange(project: Project, program: Prog
     assert project.look() == (False, [])
     program("docker", "exit 1")
     with pytest.raises(EngineError):  # which makes no difference: see test_a_machine_without_an_engine_is_looked_at_too
-        drift.project_state("home", Record(project.folder), {}, lambda: None, "")
+        drift.project_state("home", Record(project.folder), {}, lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -292,10 +301,10 @@ def test_compose_is_asked_once_about_a_file(project: Project) -> None:
         file.write("# another\n")
     project.look()
     assert times() == 2
-    drift.project_state("home", Record(project.folder), project.known, lambda: "2.40.0", "")
+    drift.project_state("home", Record(project.folder), project.known, lambda: "2.40.0")
     assert times() == 3
-    drift.project_state("home", Record(project.folder), project.known, lambda: None, "")
-    drift.project_state("home", Record(project.folder), project.known, lambda: None, "")
+    drift.project_state("home", Record(project.folder), project.known, lambda: None)
+    drift.project_state("home", Record(project.folder), project.known, lambda: None)
     assert times() == 5, "which Compose that is cannot be told"
 
 

@@ -1,7 +1,8 @@
-"""plugin_utils/walls, module_utils/walls_facts and the program `walls`: rules, what is opened, and what is in the way."""
+"""plugin_utils/walls, module_utils/walls_facts and the program `walls`: rules, what is opened, what is in the way."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import subprocess
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, walls_facts
+from ansible_collections.jupyterhub.home.plugins.module_utils.network import addresses
 from ansible_collections.jupyterhub.home.plugins.plugin_utils import walls
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
 from conftest import ROLE, Program
 
 SETTINGS: dict[str, Any] = {"project": "home", "directory": "/opt/home", "allow": [], "subnet": ""}
+LABEL = "br-jhh-00000000 chosen 10.77.0.0/20"
+PROJECT = {"network": "none", "bridge": "br-0123"}
 ROUTES = [{"to": "192.168.1.0/24", "by": "eth0"}, {"to": "10.77.0.0/16", "by": "wg0"}]
 
 
@@ -58,15 +62,16 @@ def test_a_network_opens_other_machines_and_an_address_this_one_too() -> None:
 
 
 def test_the_rules_know_the_interface_and_the_services() -> None:
-    text = walls.rules({**SETTINGS, "allow": ["192.168.1.5:445"]})
+    text = walls.rules({**SETTINGS, "allow": ["192.168.1.5:445"]}, LABEL)
     bridge = contract.bridge("home")
     assert len(bridge) <= 15 and bridge != contract.bridge("lab")
     for line in (f'iifname "{bridge}" oifname "{bridge}" goto between', f'iifname "{bridge}" goto out',
                  f'oifname "{bridge}" goto in', f'iifname "{bridge}" goto host'):  # fmt: skip
         assert text.count(f"        {line}\n") == 1
-    assert all(service.mac in text for service in contract.SERVICES if service.mac)
+    assert "ip saddr { 10.77.0.2, 10.77.0.3, 10.77.0.10 } accept" in text
+    assert "ip daddr { 10.77.0.2, 10.77.0.10 } tcp dport 8081 accept" in text
     assert "ct original ip daddr 192.168.1.5 accept" in text
-    assert walls.rules(SETTINGS).count("445") == 0
+    assert walls.rules(SETTINGS, LABEL).count("445") == 0
     # All of it in one transaction: there is no moment without.
     assert text.index("delete table inet jhh-home\n") < text.index("table inet jhh-home {")
 
@@ -90,12 +95,12 @@ def test_a_subnet(subnet: str, problem: str) -> None:
 
 def test_a_subnet_that_overlaps_a_network_of_the_machine() -> None:
     report = Report()
-    walls.check_overlap({**SETTINGS, "subnet": "10.77.5.0/24"}, {"routes": ROUTES}, report)
+    walls.check_overlap({**SETTINGS, "subnet": "10.77.5.0/24"}, {"routes": ROUTES, "project": PROJECT}, report)
     assert "10.77.5.0/24 overlaps 10.77.0.0/16 on wg0, a network of this machine." in report.text()
-    assert "Write: jupyterhub_home_subnet: 10.78.0.0/24" in report.text()
+    assert "Write: jupyterhub_home_subnet: 10.78.0.0/20" in report.text()
     for fine in ("", "10.78.0.0/24"):
         report = Report()
-        walls.check_overlap({**SETTINGS, "subnet": fine}, {"routes": ROUTES}, report)
+        walls.check_overlap({**SETTINGS, "subnet": fine}, {"routes": ROUTES, "project": PROJECT}, report)
         assert not report.mistakes
 
 
@@ -104,13 +109,42 @@ def test_a_subnet_that_overlaps_a_network_of_the_machine() -> None:
     [
         ({}, []),
         ({"systemd": False}, ["Without systemd"]),
-        ({"project": {"subnets": ["192.168.0.0/20"]}}, ["overlaps 192.168.1.0/24 on eth0", "jupyterhub_home_subnet:"]),
+        (
+            {"project": {"network": "x chosen 192.168.0.0/20", "bridge": "x"}},
+            ["overlaps 192.168.1.0/24 on eth0", "Write jupyterhub_home_subnet: 10.78.0.0/20"],
+        ),
+        ({"project": {"network": "x given 192.168.0.0/20", "bridge": "x"}}, []),
     ],
 )
 def test_what_is_told_at_the_end_of_a_run(machine: dict[str, Any], said: list[str]) -> None:
-    whole = {"systemd": True, "project": {"subnets": ["172.20.0.0/16"]}, "routes": ROUTES} | machine
+    whole = {"systemd": True, "project": PROJECT, "routes": ROUTES} | machine
     notes = walls.notes_about_walls(SETTINGS, whole)
     assert bool(notes) == bool(said) and all(part in notes[0] for part in said)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "network", "label"),
+    [
+        ("", "none", "chosen 10.78.0.0/20"),
+        ("", "", "chosen 10.78.0.0/20"),
+        ("", "x chosen 172.20.0.0/16", "chosen 172.20.0.0/16"),
+        ("", "x given 10.99.0.0/24", "chosen 10.78.0.0/20"),
+        ("10.99.0.0/24", "x chosen 172.20.0.0/16", "given 10.99.0.0/24"),
+    ],
+)
+def test_a_subnet_that_was_chosen_stays(subnet: str, network: str, label: str) -> None:
+    machine = {"routes": ROUTES, "project": {"network": network, "bridge": ""}}
+    assert walls.network_label({**SETTINGS, "subnet": subnet}, machine) == f"{contract.bridge('home')} {label}"
+
+
+@pytest.mark.parametrize("subnet", ["10.77.0.0/26", "10.77.0.0/20", "172.20.0.0/16"])
+def test_no_server_gets_the_address_of_a_service(subnet: str) -> None:
+    known = addresses(subnet)
+    fixed = {known.gateway, known.trial, *known.services.values()}
+    assert len(fixed) == 2 + len(contract.SERVICES)
+    servers = ipaddress.ip_network(known.servers)
+    assert all(ipaddress.ip_address(one) not in servers for one in fixed)
+    assert servers.subnet_of(ipaddress.ip_network(subnet)) and servers.num_addresses >= 32
 
 
 def test_docker_starts_after_the_walls() -> None:
@@ -137,8 +171,8 @@ def test_a_kernel_that_takes_the_rules(program: Program, tmp_path: Path, monkeyp
 
 
 def test_the_sample_has_every_kind_of_match_that_the_rules_have() -> None:
-    for kind in ("ether saddr", "ct direction", "ct state", "ct status", "fib daddr type", "ct original", "priority"):
-        assert kind in walls_facts.SAMPLE and kind in walls.rules({**SETTINGS, "allow": ["10.0.0.0/8:1"]})
+    for kind in ("ip saddr", "ct direction", "ct state", "ct status", "fib daddr type", "ct original", "priority"):
+        assert kind in walls_facts.SAMPLE and kind in walls.rules({**SETTINGS, "allow": ["10.0.0.0/8:1"]}, LABEL)
 
 
 def test_the_machines_own_networks(program: Program) -> None:
