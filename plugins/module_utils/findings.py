@@ -52,7 +52,7 @@ SENTENCES = {
     What.VOLUME_LABELS: "the volume {name} had other labels.",
     What.VOLUME_MOVE: "a run had stopped while it moved the volume {name}.",
     What.TRIAL: "a run had stopped while it tried new settings.",
-    What.WALLS: "the firewall rules around users' servers of {name} were {current}.",
+    What.WALLS: "the firewall rules around servers of {name} were {current}.",
     What.FIREWALL: "the firewall rules of {name} were {current}.",
 }
 # Of a file or folder, by how it was found.

@@ -142,9 +142,9 @@ def test_no_server_gets_the_address_of_a_service(subnet: str) -> None:
     known = addresses(subnet)
     fixed = {known.gateway, known.trial, *known.services.values()}
     assert len(fixed) == 2 + len(contract.SERVICES)
-    servers = ipaddress.ip_network(known.servers)
+    servers = ipaddress.IPv4Network(known.servers)
     assert all(ipaddress.ip_address(one) not in servers for one in fixed)
-    assert servers.subnet_of(ipaddress.ip_network(subnet)) and servers.num_addresses >= 32
+    assert servers.subnet_of(ipaddress.IPv4Network(subnet)) and servers.num_addresses >= 32
 
 
 def test_docker_starts_after_the_walls() -> None:
