@@ -1,4 +1,4 @@
-"""What a hub has on a machine: its unit, containers, network, images, volumes, and the folder that the role writes."""
+"""What a hub has on a machine: units, containers, network, firewall rules, images, volumes, and the role's folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 
-# Where systemd has a link to the unit that lies in the role's folder.
+# Where systemd has a link to each unit that lies in the role's folder.
 UNITS = Path("/etc/systemd/system")
 
 
@@ -111,10 +112,15 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
     """
     folders = {str(directory)}
-    kinds = ("units", "containers", "networks", "images", "sockets", "volumes")
+    kinds = ("units", "containers", "networks", "walls", "images", "sockets", "volumes")
     found: dict[str, list[str]] = {kind: [] for kind in kinds}
-    unit = UNITS / contract.watch_unit(project)
-    found["units"] = [unit.name] if unit.is_symlink() and unit.readlink().parent.name == contract.WATCH else []
+    found["units"] = [
+        unit
+        for unit, file in contract.units(project).items()
+        if (UNITS / unit).is_symlink() and (UNITS / unit).readlink().parent.name == Path(file).parent.name
+    ]
+    tables = output("nft", "list", "tables", "inet") or ""
+    found["walls"] = [name for name in [contract.table(project)] if f"table inet {name}" in tables.splitlines()]
     if shutil.which("docker"):
         own = [container for container in containers() if project_of(container) == project]
         folders |= {container["folder"] for container in own if container["compose"] == project} - {""}

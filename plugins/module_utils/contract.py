@@ -6,6 +6,7 @@ the lists.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ USERS = "users"
 IMAGES = "images"  # what they are built from
 WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
+WALLS = "walls"  # firewall rules around users' servers
+WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -35,6 +38,7 @@ FOLDERS = (
     Folder(IMAGES, exact=True),
     Folder("secrets", exact=True),
     Folder(USERS, exact=False),
+    Folder(WALLS, exact=True),
     Folder(WATCH, exact=True),
 )
 
@@ -52,14 +56,15 @@ def exact_folders() -> list[str]:
 # --- Services and images ---------------------------------------------------
 class Service(NamedTuple):
     """A container that Compose keeps. Its numeric user and group, the files whose digests its label has, so that it is
-    made anew with them, the service whose image it has if not its own, and whether it is in the network."""
+    made anew with them, its place among the network's addresses, by which firewall rules know it (0: it is in none),
+    and the service whose image it has if not its own."""
 
     name: str
     user: int
     group: int
     tokens: tuple[str, ...]
+    place: int = 0
     image_of: str = ""
-    networked: bool = True
 
     @property
     def image(self) -> str:
@@ -68,9 +73,9 @@ class Service(NamedTuple):
 
 
 # Above every ordinary and system user, so that no user of the machine owns the hub's files.
-HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION))
-PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,))
-GUARD = Service("guard", 58083, HUB.group, (GENERATION,), image_of=HUB.name, networked=False)
+HUB = Service("hub", 58081, 58081, (PROXY_TOKEN, USERS_TOKEN, GENERATION), 2)
+PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), 3)
+GUARD = Service("guard", 58083, HUB.group, (GENERATION,), image_of=HUB.name)
 SERVICES = (HUB, PROXY, GUARD)
 BASE_IMAGE, USER_IMAGE = "base", "user"
 
@@ -95,6 +100,8 @@ def images(project: str) -> tuple[str, ...]:
     return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *service_images(), USER_IMAGE))
 
 
+BRIDGE_NAME = "com.docker.network.bridge.name"  # an option of networks
+
 # --- Names in the engine and in systemd ------------------------------------
 # What compose.yml calls them.
 NETWORK, DATA, SOCKETS = "users", "data", "sockets"
@@ -118,6 +125,16 @@ def project_of_hub(name: str) -> str:
 def network(project: str) -> str:
     """The network of a project's services and servers."""
     return project
+
+
+def bridge(project: str) -> str:
+    """The network's interface on the machine, of which a name has 15 signs at most. `br-` is what others know it by."""
+    return f"br-jhh-{hashlib.sha256(project.encode()).hexdigest()[:8]}"
+
+
+def table(project: str) -> str:
+    """The project's own table of nftables."""
+    return f"jhh-{project}"
 
 
 def data_volume(project: str) -> str:
@@ -174,9 +191,25 @@ def watch_file(project: str) -> str:
     return f"{WATCH}/{watch_unit(project)}"
 
 
+def walls_unit(project: str) -> str:
+    """The unit of what keeps the firewall rules around users' servers in place."""
+    return f"{project}-walls.service"
+
+
+def walls_file(project: str) -> str:
+    """Where that unit is, below the project's directory."""
+    return f"{WALLS}/{walls_unit(project)}"
+
+
+def units(project: str) -> dict[str, str]:
+    """The units, each with the place of its file below the project's directory."""
+    return {watch_unit(project): watch_file(project), walls_unit(project): walls_file(project)}
+
+
 # --- Keys of labels --------------------------------------------------------
 LABEL = "jupyterhub-home"
 PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
+NETWORK_LABEL = f"{LABEL}.network"
 # Of digests: another one, and Compose makes the container anew.
 SETTINGS_LABEL, TOKENS_LABEL = f"{LABEL}.settings", f"{LABEL}.tokens"
 COMPOSE = "com.docker.compose"

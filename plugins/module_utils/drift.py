@@ -17,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_ghost,
     is_plain,
     labelled,
+    network_made,
     told,
     unattached,
 )
@@ -60,7 +61,8 @@ def project_state(
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
     start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one.
+    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; network: see
+    network_made.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project)
@@ -76,7 +78,7 @@ def project_state(
             found += service_state(project, service, things, hashes.get(service), known_images)
     found.sort(key=is_for_compose)  # what the role repairs itself comes first, as it does in a run
     network, hub = things.get(contract.network(project)) or {}, things.get(names[contract.HUB.name])
-    named = (network.get("Options") or {}).get("com.docker.network.bridge.name")
+    named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
     return {
         "settled": not found and not edited and not before_first_run,
         "found": found,
@@ -84,6 +86,7 @@ def project_state(
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
+        "network": network_made(project, things.get(contract.network(project))),
     }
 
 
@@ -155,7 +158,7 @@ def service_state(
     image = known_images.get(container["Config"]["Image"])
     if image != container["Image"]:
         found.append(Finding(What.CONTAINER_IMAGE, name, container["Image"], image or ""))
-    networked = next(one.networked for one in contract.SERVICES if one.name == service)
+    networked = next(one.place > 0 for one in contract.SERVICES if one.name == service)
     if networked and network is not None and not attached(container, network):
         networks = ", ".join(container["NetworkSettings"]["Networks"])
         found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
@@ -169,16 +172,20 @@ def other_name(project: str, service: str) -> str:
     return told("ps", "--all", *filters, "--format", "{{.Names}}").partition("\n")[0]
 
 
-def watched(project: str, directory: Path) -> bool:
-    """Whether what starts hub and proxy where Docker gives up is at work, and stays so after a reboot."""
-    unit = contract.watch_unit(project)
+def units_at_work(project: str, directory: Path) -> list[str]:
+    """Those of the project's units that are at work, and stay so after a reboot."""
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
-    shown = dict(
-        line.split("=", 1) for line in (output("systemctl", "show", f"--property={names}", unit) or "").splitlines()
-    )
-    place = os.path.realpath(shown.pop("FragmentPath", ""))
+    units = contract.units(project)
+    # The properties of each, an empty line between two.
+    printed = output("systemctl", "show", f"--property={names}", *units) or ""
     right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
-    return shown == right and place == os.path.realpath(directory / contract.watch_file(project))
+    found = []
+    for (unit, file), text in zip(units.items(), printed.split("\n\n"), strict=False):
+        shown = dict(line.split("=", 1) for line in text.splitlines())
+        place = os.path.realpath(shown.pop("FragmentPath", ""))
+        if shown == right and place == os.path.realpath(directory / file):
+            found.append(unit)
+    return found
 
 
 def tried(record: Record) -> str:

@@ -104,6 +104,15 @@ def labelled(thing: dict[str, Any], labels: dict[str, str]) -> bool:
     return labels.items() <= (thing.get("Labels") or {}).items()
 
 
+def network_made(project: str, network: dict[str, Any] | None) -> str:
+    """How the project's network was made, as network.py labels it; '' otherwise, 'none' where there is none."""
+    if not network:
+        return "none"
+    named = (network.get("Options") or {}).get(contract.BRIDGE_NAME)
+    found: str = (network.get("Labels") or {}).get(contract.NETWORK_LABEL) or ""
+    return found if named == contract.bridge(project) else ""
+
+
 def is_plain(volume: dict[str, Any]) -> bool:
     """Whether a volume is a folder of Docker's own, and not elsewhere."""
     return volume["Driver"] == "local" and not volume.get("Options")

@@ -24,6 +24,7 @@ class What(StrEnum):
     VOLUME_MOVE = "move of a volume"
     TRIAL = "trial"
     FIREWALL = "firewall rules"
+    WALLS = "walls"
     FILE = "file"
 
 
@@ -51,6 +52,7 @@ SENTENCES = {
     What.VOLUME_LABELS: "the volume {name} had other labels.",
     What.VOLUME_MOVE: "a run had stopped while it moved the volume {name}.",
     What.TRIAL: "a run had stopped while it tried new settings.",
+    What.WALLS: "the firewall rules around servers of {name} were {current}.",
     What.FIREWALL: "the firewall rules of {name} were {current}.",
 }
 # Of a file or folder, by how it was found.

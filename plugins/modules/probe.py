@@ -12,10 +12,15 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
-from ansible_collections.jupyterhub.home.plugins.module_utils.drift import declared_users, project_state, tried, watched
+from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
+    declared_users,
+    project_state,
+    tried,
+    units_at_work,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine_facts import engine, images
-from ansible_collections.jupyterhub.home.plugins.module_utils.findings import sentences
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.firewall_facts import rules_gone
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
@@ -28,6 +33,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     system,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
+from ansible_collections.jupyterhub.home.plugins.module_utils.walls_facts import firewall_problem, routes, walls
 from ansible_collections.jupyterhub.home.plugins.module_utils.ways import Ways, noted_mount_points
 
 DOCUMENTATION = r"""
@@ -110,7 +116,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "",
+    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "network": "none",
 }  # fmt: skip
 
 
@@ -123,7 +129,9 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         asked_engine = pool.submit(engine)
         asked_dpkg = pool.submit(dpkg_broken)
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
-        asked_watched = pool.submit(watched, wanted["project"], directory)
+        asked_units = pool.submit(units_at_work, wanted["project"], directory)
+        asked_walls = pool.submit(walls, wanted["project"], directory)
+        asked_routes = pool.submit(routes, wanted["project"])
         known_images = images()
         try:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
@@ -138,6 +146,9 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
     bundle = Path(wanted["ca_bundle"])
     earlier = Path(project["folder"] or directory), directory
     docker["rules_gone"] = gone and docker["version"] is not None
+    walls_are, found = asked_walls.result(), project["found"]
+    if walls_are in ("gone", "edited"):
+        found = [*found, Finding(What.WALLS, wanted["project"], walls_are, "right")]
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
@@ -146,9 +157,12 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "root": os.geteuid() == 0,
         "docker": docker,
         "images": known_images,
-        "project": {**project, "found": sentences(project["found"])},
-        "watched": asked_watched.result(),
-        "programs": [name for name in ("ip", "mmdebstrap") if shutil.which(name)],
+        "project": {**project, "found": sentences(found)},
+        "units": asked_units.result(),
+        "walls": walls_are,
+        "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
+        "routes": asked_routes.result(),
+        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),

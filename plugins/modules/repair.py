@@ -20,6 +20,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_plain,
     labelled,
     made_labels,
+    network_made,
     remove_trial,
     unattached,
 )
@@ -30,14 +31,15 @@ short_description: Repair a Compose project where Compose itself would stop or l
 description:
   - The containers of a trial that a killed run left are removed.
   - A hub volume without Compose's labels gets them. Its files are not copied; their folder goes by a second volume.
-  - A network without Compose's labels is made anew, and whoever was in it is connected again. So is a user's server
-    that was disconnected.
+  - A network without Compose's labels, or with another interface or other addresses, is made anew, and whoever was in
+    it is connected again. So is a user's server that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
     network, or has no process while Docker says that it runs, is removed, for Compose to make anew.
   - A run that was killed is finished by the next one; no file is lost in between.
 options:
   project: {type: str, required: true, description: Compose project.}
   directory: {type: path, required: true, description: Folder of its compose.yml.}
+  network: {type: str, required: true, description: What its network is labelled with.}
 attributes:
   check_mode: {support: full}
 """
@@ -46,6 +48,7 @@ EXAMPLES = r"""
   jupyterhub.home.repair:
     project: jupyterhub-home
     directory: /opt/jupyterhub-home
+    network: br-jhh-f299fbd4 chosen 10.77.0.0/20
 """
 RETURN = r"""
 done: {description: "What was, or would be, repaired, in words.", type: list, elements: str, returned: always}
@@ -61,8 +64,8 @@ def holds_files(path: Path) -> bool:
 class Project:
     """A Compose project's things in the engine. With pretend nothing is changed, and what would be is said."""
 
-    def __init__(self, name: str, directory: Path, *, pretend: bool) -> None:
-        self.name, self.directory, self.pretend = name, directory, pretend
+    def __init__(self, name: str, directory: Path, label: str, *, pretend: bool) -> None:
+        self.name, self.directory, self.label, self.pretend = name, directory, label, pretend
         self.network = contract.network(name)
         self.done: list[str] = []
         self.removed: set[str] = set()  # containers
@@ -96,7 +99,11 @@ class Project:
                 self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
         self.repair_volume()
         network = inspect(self.network).get(self.network)
-        whole = network and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
+        whole = (
+            network
+            and labelled(network, compose_labels(self.name, "network", contract.NETWORK))
+            and network_made(self.name, network) == self.label
+        )
         for name, container in sorted(self.containers().items()):
             self.repair_container(name, container, network if whole else None)
         members = {} if whole else self.renew_network(network)
@@ -114,7 +121,7 @@ class Project:
             return  # Compose removes what is none of its services
         right = contract.container(self.name, service.name)
         in_the_way = name != right and inspect(right)
-        outside = service.networked and not (network and attached(container, network))
+        outside = service.place and not (network and attached(container, network))
         if outside or in_the_way or is_ghost(container):
             self.remove(name)
             return
@@ -207,10 +214,12 @@ def main() -> None:
         argument_spec={
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
+            "network": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    project = Project(module.params["project"], Path(module.params["directory"]), pretend=module.check_mode)
+    wanted = module.params
+    project = Project(wanted["project"], Path(wanted["directory"]), wanted["network"], pretend=module.check_mode)
     try:
         project.repair()
     except EngineError as error:

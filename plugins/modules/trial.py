@@ -16,8 +16,10 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     has_image,
     inspect,
     made_labels,
+    network_made,
     remove_trial,
 )
+from ansible_collections.jupyterhub.home.plugins.module_utils.network import addresses, options
 
 DOCUMENTATION = r"""
 module: trial
@@ -37,6 +39,7 @@ options:
     type: str
     required: true
     description: The hub's settings files as JSON text, file name to text. They are in no output.
+  network: {type: str, required: true, description: What the project's network is labelled with.}
   timeout: {type: int, default: 120, description: Seconds that the hub may take to get ready.}
 attributes:
   check_mode:
@@ -51,6 +54,7 @@ EXAMPLES = r"""
     user_image: jupyterhub-home/user:0123456789ab
     owner: 58081
     directory: /opt/jupyterhub-home
+    network: br-jhh-f299fbd4 chosen 10.77.0.0/20
     settings: "{{ {'hub.json': settings | to_json} | to_json }}"
 """
 RETURN = r"""
@@ -65,7 +69,7 @@ problems:
 SERVERS_TIMEOUT = 1800
 
 
-def has_network(project: str, *, make: bool) -> bool:
+def has_network(project: str, label: str, *, make: bool) -> bool:
     """Whether the project's network is there; make: as Compose would."""
     network = contract.network(project)
     if network in inspect(network):
@@ -73,7 +77,8 @@ def has_network(project: str, *, make: bool) -> bool:
     if not make:
         return False
     labels = made_labels(project, "network", contract.NETWORK)
-    docker("network", "create", *(f"--label={key}={value}" for key, value in labels.items()), network)
+    more = (f"--label={key}={value}" for key, value in labels.items())
+    docker("network", "create", *options(project, label), *more, network)
     return True
 
 
@@ -83,22 +88,25 @@ def command_line(wanted: dict[str, Any], network: str) -> list[str]:
     name = contract.trial_containers(project)[0]
     memory = f"uid={wanted['owner']},gid={wanted['owner']},mode=0700"
     kept = (contract.HUB_HOME, contract.HUB_SETTINGS_FOLDER, contract.SECRETS_FOLDER)
-    options = [
+    run_options = [
         f"--name={name}", f"--label={contract.TRIAL_LABEL}={project}", f"--network={network or 'bridge'}",
         f"--user={owner}", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--pids-limit=512",
         "--log-driver=none", "--tmpfs=/tmp", *(f"--tmpfs={path}:{memory}" for path in kept),
         f"--volume={contract.SOCKET}:{contract.SOCKET}",
     ]  # fmt: skip
+    made = network_made(project, inspect(network).get(network)) if network else ""
+    if made:  # the firewall rules around servers know the hub by it
+        run_options.append(f"--ip={addresses(made.rpartition(' ')[2]).trial}")
     if wanted["socket_gid"] is not None:
-        options.append(f"--group-add={wanted['socket_gid']}")
+        run_options.append(f"--group-add={wanted['socket_gid']}")
     users = Path(wanted["directory"]) / contract.USERS
     if users.is_dir():
-        options.append(f"--volume={users}:{contract.EXTRAUSERS}:ro")
+        run_options.append(f"--volume={users}:{contract.EXTRAUSERS}:ro")
     data = contract.data_volume(project)
     if data in inspect(data):
-        options.append(f"--volume={data}:/run/kept:ro")
+        run_options.append(f"--volume={data}:/run/kept:ro")
     program = ["python", f"{contract.PROGRAMS}/trial.py"]
-    return ["run", "--rm", "--interactive", "--init", *options, wanted["image"], *program]
+    return ["run", "--rm", "--interactive", "--init", *run_options, wanted["image"], *program]
 
 
 def try_out(wanted: dict[str, Any], network: str) -> dict[str, Any]:
@@ -158,6 +166,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "guard": {"type": "bool", "default": True},
             "settings": {"type": "str", "required": True, "no_log": True},
+            "network": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -167,7 +176,9 @@ def main() -> None:
     if not has_image(wanted["image"]):  # check mode, before the first run
         module.exit_json(changed=False, problems=[])
     try:
-        servers = has_image(wanted["user_image"]) and has_network(project, make=not module.check_mode)
+        servers = has_image(wanted["user_image"]) and has_network(
+            project, wanted["network"], make=not module.check_mode
+        )
     except EngineError as error:
         module.fail_json(msg=str(error))
     answer = try_out(wanted, project if servers else "")

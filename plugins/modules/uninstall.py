@@ -22,7 +22,8 @@ DOCUMENTATION = r"""
 module: uninstall
 short_description: Remove a hub and keep its data
 description:
-  - Removes a project's unit, containers, network and images, and from its folder what the role wrote there.
+  - Removes a project's units, containers, network, firewall rules and images, and from its folder what the role wrote
+    there.
   - Users' volumes and the hub's stay unless they are to be deleted, too. Docker itself always stays.
 options:
   project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}
@@ -66,6 +67,14 @@ def disable(units: list[str]) -> None:
         (UNITS / unit).unlink(missing_ok=True)
 
 
+def remove_walls(tables: list[str]) -> None:
+    """Remove firewall rules, and what the program `walls` notes of them until the next boot."""
+    for table in tables:
+        subprocess.run(("nft", "delete", "table", "inet", table), check=False)
+        for what in ("walls", "closed"):
+            Path(f"/run/{table}.{what}").unlink(missing_ok=True)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -76,12 +85,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted, pretend = module.params, module.check_mode
-    # What removes a thing, in the order in which it must go: the unit starts containers, which hold network, image and
-    # volumes.
+    # What removes a thing, in the order in which it must go: the units start containers and set rules, containers hold
+    # network, image and volumes, and have the rules around them to their end.
     steps: dict[str, Callable[[list[str]], object]] = {
         "units": disable,
         "containers": lambda names: docker("rm", "--force", "--volumes", *names),
         "networks": lambda names: docker("network", "rm", *names),
+        "walls": remove_walls,
         "images": lambda names: docker("image", "rm", "--force", *names),
         "sockets": lambda names: docker("volume", "rm", *names),
         "folders": clear,

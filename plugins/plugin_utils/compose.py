@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.network import Addresses, addresses
 
 SERVICE = {
     # Not unless-stopped: after a kill, the engine takes what it finds ended for stopped by hand, and leaves it so.
@@ -32,17 +33,18 @@ HUB_HEALTH = "import urllib.request as u; u.urlopen('http://127.0.0.1:8081{base_
 
 
 def compose_project(
-    settings: dict[str, Any], tags: dict[str, str], socket_gid: int | None, start_digest: str
+    settings: dict[str, Any], tags: dict[str, str], socket_gid: int | None, start_digest: str, label: str
 ) -> dict[str, Any]:
-    """compose.yml as data. tags: the images; socket_gid: the group of Docker's socket; start_digest: see hub.py."""
-    project = settings["project"]
+    """compose.yml as data. tags: the images; socket_gid: the group of Docker's socket; start_digest: see hub.py; label:
+    the network's, see network.py."""
+    project, known = settings["project"], addresses(label.rpartition(" ")[2])
     own = {
         contract.PROXY.name: proxy_service(settings),
         contract.HUB.name: hub_service(settings, socket_gid),
         contract.GUARD.name: guard_service(settings, socket_gid),
     }
     services = {
-        service.name: {**deepcopy(SERVICE), **common(service, project, tags), **own.get(service.name, {})}
+        service.name: {**deepcopy(SERVICE), **common(service, project, tags, known), **own.get(service.name, {})}
         for service in contract.SERVICES
     }
     # Another digest, and Compose makes the container anew: the settings hold after a killed run too.
@@ -52,7 +54,7 @@ def compose_project(
     return {
         "name": project,
         "services": services,
-        "networks": {contract.NETWORK: {"name": contract.network(project)}},
+        "networks": {contract.NETWORK: network(project, label)},
         "volumes": {
             contract.DATA: {"name": contract.data_volume(project)},
             contract.SOCKETS: {
@@ -63,15 +65,30 @@ def compose_project(
     }
 
 
-def common(service: contract.Service, project: str, tags: dict[str, str]) -> dict[str, Any]:
+def common(service: contract.Service, project: str, tags: dict[str, str], known: Addresses) -> dict[str, Any]:
     """What follows from the contract."""
+    address = {"ipv4_address": known.services.get(service.name)}
+    networks = {"networks": {contract.NETWORK: address}} if service.place else {"network_mode": "none"}
     return {
+        **networks,
         "image": tags[service.image],
         "container_name": contract.container(project, service.name),
         "user": f"{service.user}:{service.group}",
         # Digests of the files that it reads when it starts, which the files module fills in.
         "labels": {contract.TOKENS_LABEL: " ".join(f"<sha256 of {file}>" for file in service.tokens)},
-        **({"networks": [contract.NETWORK]} if service.networked else {"network_mode": "none"}),
+    }
+
+
+def network(project: str, label: str) -> dict[str, Any]:
+    """The network. Its interface has a name and hub and proxy have addresses, by which firewall rules know them before
+    they are there."""
+    known = addresses(label.rpartition(" ")[2])
+    config = {"subnet": known.subnet, "gateway": known.gateway, "ip_range": known.servers}
+    return {
+        "name": contract.network(project),
+        "driver_opts": {contract.BRIDGE_NAME: contract.bridge(project)},
+        "labels": {contract.NETWORK_LABEL: label},
+        "ipam": {"config": [config]},
     }
 
 

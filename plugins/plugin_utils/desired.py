@@ -20,6 +20,13 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
+    network_label,
+    notes_about_walls,
+    rules,
+    walls_command,
+    walls_unit,
+)
 
 # Of what images are built with, in the role's folder.
 CONTEXTS = "files/images"
@@ -73,6 +80,7 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
         contract.SPAWNER_SETTINGS: {**FOR_THE_HUB, "content": nice_json(spawner)},
         contract.COMPOSE_FILE: {"content": compose_text(compose)},
         contract.watch_file(settings["project"]): {"content": watch_unit(settings)},
+        contract.walls_file(settings["project"]): {"content": walls_unit(settings)},
     }
 
 
@@ -86,6 +94,8 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "users_token": f"{directory}/{contract.USERS_TOKEN}",
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
+        "walls_unit": f"{directory}/{contract.walls_file(project)}",
+        "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
     }
 
@@ -111,14 +121,17 @@ def desired(
         if good["trial"]
         else "nothing"
     )
+    network = network_label(good, machine)
     compose = compose_project(
-        good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"])
+        good, tags, machine["docker"]["socket_gid"], start_digest(hub, config, extra, good["users"]), network
     )
     there = context_files(images, role / CONTEXTS)
     files = {
         **there,
         **project_files(good, compose, spawner, trial),
+        contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
+        contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
@@ -126,6 +139,7 @@ def desired(
         "docker": docker_needs(good, machine),
         "notes": [
             *notes_about(machine),
+            *notes_about_walls(good, machine),
             *([] if good["guard"] else [WITHOUT_GUARD]),
             # Only when a run has much to do: the owner has read it, and may want it so.
             *(notes_about_disk(good, machine) if images["missing"] else []),
@@ -140,6 +154,7 @@ def desired(
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
         "hub_id": contract.HUB.user,
+        "network": network,
         "for_the_hub": FOR_THE_HUB,
         **places(good),
         "list_decides": not has_other_login(config, extra),

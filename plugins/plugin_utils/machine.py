@@ -9,6 +9,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BU
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import check_overlap
 
 
 def check_port(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
@@ -138,6 +139,18 @@ def check_parts(good: dict[str, Any], machine: dict[str, Any], report: Report) -
         )
 
 
+def check_firewall(machine: dict[str, Any], report: Report) -> None:
+    """Whether the kernel takes the firewall rules around users' servers; nobody can tell before nftables is there."""
+    if machine["firewall"]:
+        report.add(
+            THIS_MACHINE,
+            f"its kernel takes no firewall rules around users' servers: {machine['firewall']}.",
+            "use a kernel with nf_tables and br_netfilter, as Debian's own has them (apt install linux-image-amd64), "
+            "and reboot",
+            label="Do",
+        )
+
+
 def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report, *, writes: bool = True) -> None:
     """Check what was found on the target against the variables; sizes in bytes. writes: the run is to write much."""
     check_system(machine, report)
@@ -148,4 +161,6 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_size_of_machine(good, machine, report)
     check_parts(good, machine, report)
     check_limits(good, machine, report)
+    check_firewall(machine, report)
+    check_overlap(good, machine, report)
     check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"])

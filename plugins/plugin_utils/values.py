@@ -31,6 +31,8 @@ EXAMPLE_VALUES = {
     f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
     f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
     f"{PREFIX}delete_homes": "[alice]",
+    f"{PREFIX}allow": '["192.168.1.5:445", 192.168.1.0/24]',
+    f"{PREFIX}subnet": "10.77.0.0/24",
     f"{PREFIX}user_packages": '["numpy>=2", pandas]',
     f"{PREFIX}hub_packages": "[oauthenticator]",
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",

@@ -17,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import (
     present,
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import converted
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import check_walls
 
 
 def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     pam = not report.about("config") and passwords_count(good)
     complete = not report.about("users")
     check_plain(good, specs, report)
+    check_walls(good, report)
     check_packages(good, report)
     check_config(good["config"], report)
     check_extra_config(good["extra_config"], report)

@@ -26,7 +26,42 @@ def hub_paths(world: World) -> list[str]:
     return [path for path in ("/", "/first/", "/then/deeper/") if answers(f"{world.root_url}{path}hub/health")]
 
 
+# Where nobody listens: what gets through is refused, and what does not is heard of no more.
+TRY = """
+import socket
+found = []
+for port in (9, 7):
+    try:
+        socket.create_connection(({address!r}, port), timeout=3)
+    except ConnectionRefusedError:
+        found.append(port)
+    except OSError:
+        pass
+found
+"""
+
+
+def open_to_servers(world: World) -> str:
+    """Which of two ports of the machine itself a server reaches."""
+    return world.compute("alice", TRY.format(address=world.addresses[OWN]))
+
+
+def subnet(world: World) -> str:
+    """Of the network in which the hub is."""
+    form = "{{(index .IPAM.Config 0).Subnet}}"
+    found: str = world.host.check_output(f"docker network inspect --format '{form}' {world.project}")
+    return found
+
+
 ROWS = [
+    Row("jupyterhub_home_allow", open_to_servers, first=([f"{OWN}:9"], "[9]"), then=([OWN], "[9, 7]"), default="[]"),
+    Row(
+        "jupyterhub_home_subnet",
+        subnet,
+        first=("10.88.0.0/24", "10.88.0.0/24"),
+        then=("10.89.0.0/16", "10.89.0.0/16"),
+        default="10.77.0.0/20",
+    ),
     Row("jupyterhub_home_port", open_ports, first=(8123, [8123]), then=(8124, [8124]), default=[8000]),
     Row(
         "jupyterhub_home_bind_address",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 from client import HubClient, HubError, wait_until
@@ -48,11 +49,10 @@ class Machine:
         return HubClient(f"http://{address(self.host)}:8000", user, f"{user}-test-secret")
 
     def outside(self, user: str) -> bool:
-        """Whether a user's server reaches what lies behind the machine: its gateway, which answers or refuses."""
-        gateway = self.do("ip route show default").split()[2]
-        script = f"timeout 5 bash -c '</dev/tcp/{gateway}/9' 2>&1"
-        tried = self.host.run(f'docker exec jupyterhub-home-user-{user} bash -c "{script}"')
-        return tried.succeeded or "Connection refused" in tried.stdout
+        """Whether a user's server reaches what lies behind the machine: the mirror of its packages."""
+        mirror = urlsplit(self.do("apt-get indextargets --format '$(REPO_URI)' | head -n 1"))
+        script = f"timeout 10 bash -c '</dev/tcp/{mirror.hostname}/{mirror.port or 80}'"
+        return bool(self.host.run(f'docker exec jupyterhub-home-user-{user} bash -c "{script}"').succeeded)
 
     def serves(self, user: str) -> HubClient:
         """Waits until a user has logged in and had a new server, which computes and reaches the outside."""

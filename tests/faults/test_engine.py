@@ -25,6 +25,10 @@ def test_power_cut(machine: Machine) -> None:
     machine.serves("alice")
     machine.lose_power()
     machine.serves("alice")
+    show = "systemctl show --value --property=ActiveEnterTimestampMonotonic"
+    walls, docker = (int(machine.do(f"{show} {unit}")) for unit in ("jupyterhub-home-walls", "docker"))
+    assert 0 < walls <= docker, "nobody is without walls, not even for a moment"
+    machine.do("nft list table inet jhh-jupyterhub-home")
 
 
 def test_reboot_after_the_engine_was_killed(machine: Machine) -> None:

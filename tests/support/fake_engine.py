@@ -92,7 +92,9 @@ match words:
     case ["network", "connect", *_, net, name]: containers[name]["in"][net] = option("--alias")
     case ["compose", "version", *_]: print("2.26.1-4")
     case ["compose", "--file", _, "create", *_]:
-        networks["home"] = {"Id": "new", "Labels": {f"com.docker.compose.{k}": v for k, v in COMPOSE.items()}}
+        made = state["composed"]
+        labels = {f"com.docker.compose.{k}": v for k, v in COMPOSE.items()} | made.get("Labels", {})
+        networks["home"] = {"Id": "new", **made, "Labels": labels}
     case ["image", "ls", *_]:
         for name in images: told(dict(zip(("Repository", "Tag"), name.rsplit(":", 1))), {})
     case ["image", "rm", "--force", *names]:
@@ -121,6 +123,7 @@ class Engine:
         self.calls, self.here = calls, calls.parent
         (self.here / "docker.py").write_text(DOCKER)
         self.state: dict[str, Any] = {"containers": {}, "networks": {}, "volumes": {}, "images": []}
+        self.state["composed"] = {}  # what compose.yml gives the network
         self.save()
 
     def container(

@@ -50,6 +50,9 @@ MACHINE = {
     "addresses": ["192.0.2.20"],
     "folders": {},
     "noted_mount_points": {},
+    "firewall": "",
+    "routes": [],
+    "project": {"network": "none", "bridge": ""},
 }
 
 

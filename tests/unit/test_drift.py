@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import drift
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, drift
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, fingerprint_of
@@ -30,9 +30,18 @@ def test_who_watches(program: Program, tmp_path: Path, name: str, value: str) ->
     shown["FragmentPath"] = f"{tmp_path}/watch/home-watch.service"
     lines = "\n".join(f"{key}={text}" for key, text in (shown | ({name: value} if name else {})).items())
     program("systemctl", f"echo '{lines}'")
-    assert drift.watched("home", tmp_path) is (not name)
+    assert drift.units_at_work("home", tmp_path) == ([] if name else ["home-watch.service"])
     program("systemctl", "exit 1")
-    assert not drift.watched("home", tmp_path)
+    assert drift.units_at_work("home", tmp_path) == []
+
+
+def test_each_unit_for_itself(program: Program, tmp_path: Path) -> None:
+    shown = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\nFragmentPath="
+    texts = [f"{shown}{tmp_path}/{file}" for file in contract.units("home").values()]
+    program("systemctl", f"echo '{texts[0]}\n\n{texts[1]}'")
+    assert drift.units_at_work("home", tmp_path) == list(contract.units("home"))
+    program("systemctl", f"echo '{texts[0].replace('enabled', '')}\n\n{texts[1]}'")
+    assert drift.units_at_work("home", tmp_path) == ["home-walls.service"]
 
 
 class Project:
@@ -44,7 +53,13 @@ class Project:
         (folder / "compose.yml").write_text("name: home\n")
         self.hashes = {"hub": "aaa", "proxy": "bbb", "guard": "ccc"}
         self.things: dict[str, dict[str, Any]] = {
-            "home": {"Name": "home", "Id": "net1", "Labels": self.labels("network", "users"), "Containers": {}},
+            "home": {
+                "Name": "home",
+                "Id": "net1",
+                "Labels": self.labels("network", "users"),
+                "Containers": {},
+                "Options": {contract.BRIDGE_NAME: contract.bridge("home")},
+            },
             "home-data": {"Name": "home-data", "Driver": "local", "Labels": self.labels("volume", "data")},
         }
         for service in self.hashes:
@@ -101,6 +116,30 @@ def test_a_settled_project(project: Project) -> None:
     # Which compose would do nothing about, for Docker starts it again.
     project.things["home-hub"]["State"]["Status"] = "restarting"
     assert project.look() == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "made"),
+    [
+        ({}, {}, ""),
+        ({contract.NETWORK_LABEL: "as it should be"}, {}, ""),
+        ({contract.NETWORK_LABEL: "as it should be"}, {contract.BRIDGE_NAME: "br-other"}, ""),
+        ({}, {contract.BRIDGE_NAME: contract.bridge("home")}, ""),
+        (
+            {contract.NETWORK_LABEL: "as it should be"},
+            {contract.BRIDGE_NAME: contract.bridge("home")},
+            "as it should be",
+        ),
+    ],
+)
+def test_how_the_network_was_made(project: Project, labels: dict[str, str], options: dict[str, str], made: str) -> None:
+    """Nobody has done anything to one of an older version, so nothing of it is told."""
+    project.things["home"]["Labels"] |= labels
+    project.things["home"]["Options"] = options
+    assert project.look() == (True, []) and project.state["network"] == made
+    del project.things["home"]
+    project.look()
+    assert project.state["network"] == "none"
 
 
 def test_before_the_first_run_nothing_is_strange(project: Project, program: Program) -> None:

@@ -13,7 +13,15 @@ from ansible_collections.jupyterhub.home.plugins.modules import probe
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import places
 from conftest import DOCKER_13, ROLE, Program, RunModule, docker
 
-NOTHING = {"settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": ""}
+NOTHING = {
+    "settled": False,
+    "found": [],
+    "repair": False,
+    "start": False,
+    "folder": "",
+    "bridge": "",
+    "network": "none",
+}
 
 
 def test_the_whole_look(program: Program, run_module: RunModule, held: int, tmp_path: Path) -> None:

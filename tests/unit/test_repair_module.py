@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
 from ansible_collections.jupyterhub.home.plugins.modules import repair
 from conftest import RunModule
 from fake_engine import Engine
 from notes import foretold
 
-NETWORK = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
+COMPOSES = {"com.docker.compose.project": "home", "com.docker.compose.network": "users"}
+LABEL = f"{contract.bridge('home')} chosen 10.77.0.0/20"
+NETWORK = COMPOSES | {contract.NETWORK_LABEL: LABEL}
+OPTIONS = {contract.BRIDGE_NAME: contract.bridge("home")}
 VOLUME = {"com.docker.compose.project": "home", "com.docker.compose.volume": "data"}
 ASIDE = {"jupyterhub-home.project": "home"}
 
@@ -27,7 +31,8 @@ def engine(engine: Engine) -> Engine:
         "home-user-alice": engine.container({"jupyterhub-home.project": "home"}, "home"),
         "other": engine.container({}, "home", aliases=["printer", "files"]),
     }
-    engine.state["networks"] = {"home": {"Id": "net1", "Labels": NETWORK}}
+    engine.state["networks"] = {"home": {"Id": "net1", "Labels": NETWORK, "Options": OPTIONS}}
+    engine.state["composed"] = {"Labels": {contract.NETWORK_LABEL: LABEL}, "Options": OPTIONS}
     engine.volume("home-data", VOLUME, "database")
     return engine
 
@@ -40,7 +45,7 @@ def four_steps(engine: Engine, run_module: RunModule, tmp_path: Path) -> Repair:
     """four_steps(): check, real, real again, check again; what the first two say."""
 
     def run() -> dict[str, Any]:
-        arguments = {"project": "home", "directory": str(tmp_path)}
+        arguments = {"project": "home", "directory": str(tmp_path), "network": LABEL}
         engine.save()
         untouched, files = engine.load(), sorted((engine.here / "volumes").rglob("*"))
         tried = run_module(repair, arguments, check=True)
@@ -113,7 +118,7 @@ def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Repair) 
     assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
 
 
-@pytest.mark.parametrize("labels", [{}, {**NETWORK, "com.docker.compose.network": "default"}, None])
+@pytest.mark.parametrize("labels", [{}, COMPOSES, {**NETWORK, "com.docker.compose.network": "default"}, None])
 def test_a_network_of_somebody_else(engine: Engine, four_steps: Repair, labels: dict[str, str] | None) -> None:
     """Everybody who was in it is connected again, with the same aliases; None: it is gone."""
     containers = engine.state["containers"]
@@ -179,11 +184,11 @@ def test_a_kill_at_any_step_loses_nothing(
 
         return call
 
-    arguments = {"project": "home", "directory": str(tmp_path)}
+    arguments = {"project": "home", "directory": str(tmp_path), "network": LABEL}
     with monkeypatch.context() as patch:
         patch.setattr(repair, "docker", counted(engine_docker, lambda *a: a[0] == "rm" or a[:2] in CHANGING))
         patch.setattr(Path, "rename", counted(Path.rename, lambda *a: True))
-        project = repair.Project("home", tmp_path, pretend=False)
+        project = repair.Project("home", tmp_path, LABEL, pretend=False)
         if kill <= 7:
             with pytest.raises(Killed):
                 project.repair()
@@ -223,7 +228,7 @@ def test_two_volumes_with_files_are_left_alone(
 ) -> None:
     engine.volume("home-data-aside", ASIDE, "older database")
     engine.save()
-    failed = run_module(repair, {"project": "home", "directory": str(tmp_path)}, check=check)
+    failed = run_module(repair, {"project": "home", "directory": str(tmp_path), "network": LABEL}, check=check)
     assert failed["failed"] and "Both volumes home-data and home-data-aside have files" in failed["msg"]
     assert engine.files() == {"home-data": ["database"], "home-data-aside": ["older database"]}
     assert "home-hub" in engine.load()["containers"]
@@ -234,7 +239,7 @@ def test_a_volume_that_somebody_uses_is_left_alone(engine: Engine, run_module: R
     engine.state["containers"]["backup"] = engine.container({}, volumes=("home-data",))
     engine.state["containers"].pop("home-hub")
     engine.save()
-    failed = run_module(repair, {"project": "home", "directory": str(tmp_path)})
+    failed = run_module(repair, {"project": "home", "directory": str(tmp_path), "network": LABEL})
     assert "The volume home-data is in use by backup. Remove that container" in failed["msg"]
     assert engine.files() == {"home-data": ["database"]}
 

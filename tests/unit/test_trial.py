@@ -233,6 +233,7 @@ def test_each_different_set_of_mounts_is_tried_once() -> None:
 
 ARGUMENTS = {
     "project": "home", "image": "home/hub:1", "user_image": "home/user:1", "owner": 58081, "socket_gid": 105,
+    "network": "br-jhh chosen 10.77.0.0/20",
     "settings": json.dumps({"extra.py": SECRET}),
 }  # fmt: skip
 ENGINE = """case "$1 $2" in

@@ -91,6 +91,15 @@ def test_four_steps(machine: Machine, run_module: RunModule) -> None:
     assert not machine.home.exists() and (machine.lab / "compose.yml").exists()
 
 
+def test_the_walls_go_after_whom_they_are_around(machine: Machine, run_module: RunModule, program: Program) -> None:
+    """And of another project nothing."""
+    calls = program("nft", "printf 'table inet jhh-%s\\n' lab home")
+    assert "Would be removed, walls: jhh-home" in run(run_module, "home", machine.home, check=True)["notes"]
+    notes = run(run_module, "home", machine.home)["notes"]
+    assert notes.index("Removed, networks: home") < notes.index("Removed, walls: jhh-home")
+    assert [line for line in calls.read_text().splitlines() if "list" not in line] == ["delete table inet jhh-home"]
+
+
 def test_the_unit_goes_first(
     machine: Machine, run_module: RunModule, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
