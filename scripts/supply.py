@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = Path("roles/jupyterhub_home/files")
 PROXY = FILES / "images/proxy"
 LOCKS = (
-    *(Path("requirements") / f"{name}.txt" for name in ("ansible", "test", "audit")),
+    *(Path("requirements") / f"{name}.txt" for name in ("ansible", "test", "fuzz", "audit")),
     *(FILES / "images" / image / "requirements.txt" for image in ("hub", "user", "proxy")),
     FILES / "compose/requirements.txt",
 )

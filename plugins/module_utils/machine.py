@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import told

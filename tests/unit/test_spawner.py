@@ -31,8 +31,7 @@ from traitlets.config import Config
 class Engine:
     """Stands in for Docker's API client and remembers what it was asked to create."""
 
-    base_url, api_version, timeout = "http+docker://localhost", "1.41", 60
-    image_user = "1000:100"
+    base_url, api_version, timeout, image_user = "http+docker://localhost", "1.41", 60, "1000:100"
 
     def __init__(self) -> None:
         self.created: dict[str, Any] = {}
@@ -398,5 +397,4 @@ def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
 def test_homes_are_readied_by_the_guard_alone(files: Files, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawner_module, "GUARDED", True)
     spawn(engine, chosen=(FRESH_SETTINGS,))
-    assert engine.in_home == []
-    assert engine.created["environment"] == {"A": "1", FRESH_SETTINGS_VARIABLE: "1"}
+    assert (engine.in_home, engine.created["environment"]) == ([], {"A": "1", FRESH_SETTINGS_VARIABLE: "1"})

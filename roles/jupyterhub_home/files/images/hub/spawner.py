@@ -261,7 +261,7 @@ class HomeSpawner(DockerSpawner):
             if (mount["source"], mount["target"]) in bound:
                 owner = await self.owner(container, f"{mount['target']}/.")  # also if a link of the user's leads there
                 if owner != mount["uid"]:
-                    await self.docker("remove_container", container)
+                    await self.docker("remove_container", container, v=True)
                     raise of_another_owner(self.user.name, mount, owner)
 
     async def prepare_home(self, container: str) -> None:
