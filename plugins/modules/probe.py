@@ -120,6 +120,17 @@ UNKNOWN: dict[str, Any] = {
 }  # fmt: skip
 
 
+def mounted(bundle: Path, sources: list[str], earlier: tuple[Path, Path]) -> dict[str, Any]:
+    """What is mounted into servers, as keys of `machine` in RETURN; earlier: where the role's files are, or were."""
+    ways = Ways()
+    return {
+        "ca_bundle": bundle.is_file(),
+        "ca_bundle_loose": ways.loose(bundle) if bundle.is_file() else {},
+        "folders": {path: ways.folder(Path(path)) for path in sources},
+        "noted_mount_points": noted_mount_points(*earlier) if sources else {},
+    }
+
+
 def look(wanted: dict[str, Any]) -> dict[str, Any]:
     """The machine, as `machine` in RETURN."""
     directory = Path(wanted["directory"])
@@ -142,8 +153,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         except (EngineError, OSError):
             homes = []
         gone = rules_gone(project["bridge"])
-    docker, ways = asked_engine.result(), Ways()
-    bundle = Path(wanted["ca_bundle"])
+    docker = asked_engine.result()
     earlier = Path(project["folder"] or directory), directory
     docker["rules_gone"] = gone and docker["version"] is not None
     walls_are, found = asked_walls.result(), project["found"]
@@ -168,10 +178,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "directory": directory_problem(directory, wanted["project"]),
         "written": record.intact(contract.exact_folders()),
         "tried": tried(record),
-        "ca_bundle": bundle.is_file(),
-        "ca_bundle_loose": ways.loose(bundle) if bundle.is_file() else {},
-        "folders": {path: ways.folder(Path(path)) for path in wanted["sources"]},
-        "noted_mount_points": noted_mount_points(*earlier) if wanted["sources"] else {},
+        **mounted(Path(wanted["ca_bundle"]), wanted["sources"], earlier),
         "memory": memory(),
         "processors": len(os.sched_getaffinity(0)),
         "disk": disk,
