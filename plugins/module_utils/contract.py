@@ -85,6 +85,11 @@ def services() -> list[str]:
     return [service.name for service in SERVICES]
 
 
+def service_named(name: str) -> Service | None:
+    """The service of this name; None if there is none."""
+    return next((service for service in SERVICES if service.name == name), None)
+
+
 def service_images() -> list[str]:
     """The names of their images."""
     return [service.name for service in SERVICES if service.image == service.name]

@@ -158,8 +158,8 @@ def service_state(
     image = known_images.get(container["Config"]["Image"])
     if image != container["Image"]:
         found.append(Finding(What.CONTAINER_IMAGE, name, container["Image"], image or ""))
-    networked = next(one.place > 0 for one in contract.SERVICES if one.name == service)
-    if networked and network is not None and not attached(container, network):
+    known = contract.service_named(service)
+    if known and known.place > 0 and network is not None and not attached(container, network):
         networks = ", ".join(container["NetworkSettings"]["Networks"])
         found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
     return found

@@ -115,8 +115,7 @@ class Project:
 
     def repair_container(self, name: str, container: dict[str, Any], network: dict[str, Any] | None) -> None:
         """Have a container go on as it is, or remove it if it cannot."""
-        label = container["Config"]["Labels"].get(contract.COMPOSE_SERVICE)
-        service = next((one for one in contract.SERVICES if one.name == label), None)
+        service = contract.service_named(container["Config"]["Labels"].get(contract.COMPOSE_SERVICE) or "")
         if service is None:
             return  # Compose removes what is none of its services
         right = contract.container(self.name, service.name)

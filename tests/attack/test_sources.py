@@ -69,14 +69,14 @@ def mounts_of(owner: int) -> list[dict[str, Any]]:
 def test_a_source_that_a_user_can_replace_is_not_taken(host: Host, shared: None) -> None:
     """And nothing has changed. Once root alone can replace it, it is fine."""
     before, settings = containers(host), host.file(SETTINGS).content_string
-    done = playbook(host, {"jupyterhub_home_mounts": MOUNTS}, "site.yml", "--check")
+    done = playbook(host, {"jupyterhub_home_mounts": MOUNTS}, "site.yml", "--check", shared=False)
     said = " ".join(done.stdout.split())
     assert done.returncode != 0
     assert f"in the place of {PRIVATE}, on the way to {PRIVATE}/{USER}: {SHARED} belongs to 1000:100, mode 0755" in said
     assert "Write: a folder that root alone can replace, such as /srv/bob" in said
     assert (containers(host), host.file(SETTINGS).content_string) == (before, settings)
     host.check_output(f"chown root {SHARED} {PRIVATE} && chmod 1777 {SHARED}")
-    done = playbook(host, {"jupyterhub_home_mounts": MOUNTS}, "site.yml", "--check")
+    done = playbook(host, {"jupyterhub_home_mounts": MOUNTS}, "site.yml", "--check", shared=False)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
@@ -122,11 +122,11 @@ def test_an_empty_folder_in_the_place_of_a_disk_is_not_filled(host: Host) -> Non
     mounts = [{"source": disk, "target": "/home/jovyan/disk", "users": [USER]}]
     host.check_output(f"mkdir -p {disk} && mount -t tmpfs -o size=1m,uid=1000,mode=755 none {disk}")
     try:
-        done = playbook(host, {"jupyterhub_home_mounts": mounts})
+        done = playbook(host, {"jupyterhub_home_mounts": mounts}, shared=False)
         assert done.returncode == 0, done.stdout[-3000:]
         host.check_output(f"umount {disk} && chown 1000 {disk}")
         settings = host.file(SETTINGS).content_string
-        done = playbook(host, {"jupyterhub_home_mounts": mounts})
+        done = playbook(host, {"jupyterhub_home_mounts": mounts}, shared=False)
         assert done.returncode != 0
         said = " ".join(done.stdout.split())
         assert f"nothing is mounted at {disk}, where {disk} is, and something was when this hub was last set up" in said
@@ -134,7 +134,7 @@ def test_an_empty_folder_in_the_place_of_a_disk_is_not_filled(host: Host) -> Non
         assert host.file(SETTINGS).content_string == settings
     finally:
         host.run(f"umount {disk}")
-        done = playbook(host, {})
+        done = playbook(host, {}, shared=False)
         host.check_output(f"rmdir {disk}")
     assert done.returncode == 0, done.stdout[-3000:]
     # Without the entry in between, it is meant.

@@ -103,14 +103,15 @@ def test_images_builds_and_restarts_nothing(busy: World, run: Run) -> None:
 
 
 def test_hub_applies_a_setting(busy: World, run: Run) -> None:
-    """The hub is made anew, and nothing else."""
+    """The hub and its guard are made anew, and nothing else."""
     before = containers(busy.host)
     config = {"JupyterHub": {"template_vars": {"announcement": "Cake at four"}}}
     changed, failed = only(run, "hub", config=config)
     assert changed and not failed
     assert announcement(busy) == "Cake at four"
     after = containers(busy.host)
-    assert after.pop("hub") != before.pop("hub")
+    for service in ("hub", "guard"):
+        assert after.pop(service) != before.pop(service)
     assert after == before
     assert goes_on(busy)
     assert only(run, "hub")[1] == 0

@@ -50,7 +50,8 @@ def test_a_change_disturbs_nobody(serve: ClientFactory, converge: Converge, host
     # What needs another hub, and nothing else.
     converge(jupyterhub_home_users=users, jupyterhub_home_memory_limit="600M", jupyterhub_home_admin_access=False)
     after = containers(host)
-    assert after.pop("hub") != before.pop("hub")
+    for service in ("hub", "guard"):
+        assert after.pop(service) != before.pop(service)
     assert after == before
 
     alice.save("go", "")

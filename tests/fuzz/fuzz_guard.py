@@ -16,12 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+# Only requirements/fuzz.txt has it, and it has no types.
 import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tests/support"), str(ROOT / "roles/jupyterhub_home/files/images/hub")]
 with atheris.instrument_imports(include=["guard", "spawner", "aiohttp.web_request", "aiohttp.http_parser"]):
     import guard
+# Behind what sets the path, and what instruments the guard when it is imported first.
 import pytest  # noqa: E402
 from guarded_hub import SERVER, Hub, guarded_hubs  # noqa: E402
 from hub_settings import settings_in  # noqa: E402
@@ -133,7 +135,7 @@ def main() -> None:
         seeds = folder / "seeds"  # without any, it begins with requests that are too short to be like one
         seeds.mkdir()
         for number in range(200):
-            (seeds / str(number)).write_bytes(random.Random(number).randbytes(200))  # noqa: S311
+            (seeds / str(number)).write_bytes(random.Random(number).randbytes(200))  # noqa: S311 (the same seeds each time; no secret)
         atheris.Setup([*sys.argv, "-max_len=4096", str(seeds)], try_one)
         atheris.Fuzz()
 

@@ -27,6 +27,7 @@ class Machine(Ways):
             owner, mode = owners.get(path, (0, 0o755))
             return SimpleNamespace(st_uid=owner, st_gid=7, st_mode=stat.S_IFMT(path.lstat().st_mode) | mode)
 
+        # A plain function in the place of a cached one.
         self.lstat = lstat  # type: ignore[assignment]
 
 

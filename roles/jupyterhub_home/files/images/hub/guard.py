@@ -96,9 +96,16 @@ def differences(asked: Any, declared: Any, where: str = "") -> list[str]:
     return [] if asked == declared else [where or "all of it"]
 
 
+def as_received(config: Any) -> Settings:
+    """The body of a request as whoever gets it reads it."""
+    body: Settings = json.loads(json.dumps(config))
+    return body
+
+
 def declared_server(base: type[HomeSpawner]) -> type[HomeSpawner]:
     """A spawner that makes a server with a given environment, and only if it is the one that was asked for."""
 
+    # The base may be a class of the owner's, which no checker of types knows beforehand.
     class DeclaredServer(base):  # type: ignore[valid-type,misc]
         _executor = ThreadPoolExecutor(32)
         environment_asked: dict[str, str]
@@ -117,7 +124,7 @@ def declared_server(base: type[HomeSpawner]) -> type[HomeSpawner]:
         async def create_as_asked(self, name: str, platform: str | None = None, **kwargs: Any) -> Any:
             """Create the container; RefusedError where another one is declared than was asked for."""
             config = self.client.create_container_config(**kwargs)
-            declared = {**json.loads(json.dumps(config)), "Env": self.asked.get("Env")}
+            declared = {**as_received(config), "Env": self.asked.get("Env")}
             if other := differences(self.asked, declared) + differences(self.asked_name, name, "name"):
                 raise RefusedError(
                     f"a server of {self.user.name} is asked for that is another one than is declared, by "

@@ -71,7 +71,7 @@ def patiently(ask: Callable[[], Any]) -> Any:
         except (DockerException, requests.ConnectionError) as error:
             if not GUARDED or not is_absent(error) or time.monotonic() > end:
                 raise
-            time.sleep(0.25)
+            time.sleep(0.25)  # in a thread of DockerSpawner's; a guard's start takes about two seconds
 
 
 def refusal(error: Exception) -> Exception:

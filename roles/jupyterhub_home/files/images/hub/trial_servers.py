@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.metadata
-import json
 import time
 from typing import Any, ClassVar
 
@@ -81,7 +80,7 @@ class TrialSpawner(HomeSpawner):
         """Create the container if the guard would; FaultError if not."""
         assert self.policy is not None
         config = {key: value for key, value in kwargs.items() if key not in ("name", "platform")}
-        asked = json.loads(json.dumps(self.client.create_container_config(**config)))
+        asked = guard.as_received(self.client.create_container_config(**config))
         try:
             await self.policy.compare(self.user.name, self.name, asked)
         except guard.RefusedError as error:

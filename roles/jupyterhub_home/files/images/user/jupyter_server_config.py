@@ -4,7 +4,7 @@ import os
 
 from jupyterhub.httpclient import JupyterHubHTTPClient
 
-# Whoever loads this file has put get_config there.
+# Whoever loads this file has put get_config and load_subconfig there.
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 
 load_subconfig("short_records.py")  # type: ignore[name-defined]  # noqa: F821
