@@ -12,6 +12,7 @@ VARIABLES = {"jupyterhub_home_users": USERS}
 ROLE = "jupyterhub_home : "
 BUILD = f"{ROLE}images | Build or pull what is missing (minutes on the first run)"
 TAKE = f"{ROLE}renew | Put the new images in the place of the old"
+FILES = f"{ROLE}files | Write the compose project, the hub's settings and secrets"
 PRUNE = f"{ROLE}Remove our older images that nothing uses"
 IDENTITIES = "docker image ls --no-trunc --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' '{P}/*' | sort"
 # An image of before a package was there, in the place of today's: mirrors have no older one.
@@ -68,3 +69,9 @@ def test_renew(story: Story, host: Host, run: Run) -> None:
     bob.stop()
     story.reconnect()  # a build may take longer than a server waits for an answer to its pings
     story.still_counting()
+
+    # The older image goes with the next change after the last server on it.
+    assert story.bystander
+    story.bystander.stop()
+    done = run(VARIABLES | {"jupyterhub_home_idle_timeout": 40000})
+    assert done.returncode == 0 and changed_tasks(done.stdout) == [FILES, PRUNE], done.stdout[-3000:]
