@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import runs  # first: it makes the tests' client known
+import storm
 from client import HubClient
 from place import MACHINE, ROOT, Figures, copy_project, inside, machine, timed
 
@@ -90,6 +91,13 @@ LINES = [
     ("login → ready, stock image", "stock hub seconds", "s", "stock raw seconds", None),
     ("raw `docker run` → HTTP 200, our image", "own raw seconds", "s", "stock raw seconds", None),
     ("raw `docker run` → HTTP 200, stock image", "stock raw seconds", "s", None, None),
+    ("**The guard**: what it adds to a call of the engine", "a call", "ms", None, 5.0),
+    ("a look at a container by the guard", "call guarded", "ms", "call socket", None),
+    ("the same, by the engine's socket", "call socket", "ms", None, None),
+    ("**A start by the guard**", "spawn guarded", "s", "spawn socket", 1.05),
+    ("the same, by the engine's socket", "spawn socket", "s", None, None),
+    (f"**{storm.STORM} starts at once by the guard**", "storm guarded", "s", "storm socket", 1.05),
+    ("the same, by the engine's socket", "storm socket", "s", None, None),
     ("**Processor time** of a start by the hub, our image", "own hub processor", "s", "stock hub processor", None),
     ("the same, stock image", "stock hub processor", "s", None, None),
     ("of a raw start, our image", "own raw processor", "s", "stock raw processor", None),
@@ -162,6 +170,10 @@ def main() -> None:
                 f"Run {number} of {RUNS} with many users ..." if number else "One that does not count ...", flush=True
             )
             runs.measure(url, figures if number else defaultdict(list))
+        storm.prepare()
+        for number in range(RUNS + 1):
+            print(f"Run {number} of {RUNS} of the guard ..." if number else "One that does not count ...", flush=True)
+            storm.measure(url, figures if number else defaultdict(list))
         result = (
             f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{RUNS} runs in turn, after one that does not "
             f"count.\n\n{table(figures)}\n"
