@@ -35,7 +35,7 @@ options:
     type: str
     required: true
     description:
-      - JSON list of each user's name, password or password_hash, and optionally admin, groups, renamed_from and state.
+      - JSON list of each user's name, password or password_hash; optionally admin, groups, uid, renamed_from and state.
         One text, because Ansible hides every secret by itself in every output, which takes long for a thousand.
   owner: {type: int, required: true, description: "Numeric user and group of the hub, who alone may read the hashes."}
   project: {type: str, required: true, description: Compose project; home volumes are named and labelled with it.}
@@ -145,7 +145,8 @@ class Accounts:
             if not session or user["name"] in self.new_passwords:
                 session = secrets.token_hex(16)
             rights = {"admin": bool(user.get("admin", False)), "groups": sorted(set(user.get("groups") or []))}
-            self.new[user["name"]] = {**rights, "session": session}
+            uid = {"uid": user["uid"]} if user.get("uid") else {}
+            self.new[user["name"]] = {**rights, **uid, "session": session}
 
     def write(self, *, pretend: bool) -> bool:
         """Write what differs; returns whether anything did."""
@@ -195,7 +196,8 @@ class Accounts:
 
         def line(name: str, user: dict[str, Any], remark: str) -> str:
             rights = (", admin" if user.get("admin") else "") + "".join(f", in {g}" for g in user.get("groups", []))
-            return f"{name}{rights}{remark}\n"
+            uid = f", uid {user['uid']}" if "uid" in user else ""
+            return f"{name}{rights}{uid}{remark}\n"
 
         old = (line(name, user, "") for name, user in sorted(self.old.items()))
         new = (

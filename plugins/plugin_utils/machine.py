@@ -8,6 +8,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import chec
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import present
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import check_overlap
 
@@ -163,4 +164,6 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_limits(good, machine, report)
     check_firewall(machine, report)
     check_overlap(good, machine, report)
-    check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"])
+    # Where the list has a mistake, who has which uid is not known yet.
+    uids = {} if report.about("users") else {user["name"]: user.get("uid") for user in good["users"] if present(user)}
+    check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"], uids)

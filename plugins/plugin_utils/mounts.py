@@ -95,17 +95,38 @@ def expand_mounts(
     return found
 
 
-def writable(mount: dict[str, Any], folder: dict[str, Any]) -> bool:
-    """Whether a server can write to a folder.
+def writable(mount: dict[str, Any], folder: dict[str, Any], uid: int | None = None) -> bool:
+    """Whether a server can write to a folder. uid: its user's own, if there is one.
 
-    A server whose work folder is mounted runs as that folder's owner; otherwise it runs as user 1000 and has the
-    folder's group. Root's identity is never taken on.
+    Without one, a server whose work folder is mounted runs as that folder's owner, and otherwise as user 1000. It has
+    the folder's group. Root's identity is never taken on.
     """
-    if mount["target"] == WORK_FOLDER and folder["uid"] != 0:
+    if uid is None and mount["target"] == WORK_FOLDER and folder["uid"] != 0:
         return bool(folder["mode"] & 0o200)
-    own = folder["uid"] == JOVYAN and folder["mode"] & 0o200
+    own = folder["uid"] == (uid or JOVYAN) and folder["mode"] & 0o200
     group = folder["gid"] != 0 and folder["mode"] & 0o020
     return bool(own or group or folder["mode"] & 0o002)
+
+
+def check_writable(mount: dict[str, Any], folder: dict[str, Any], uids: dict[str, int | None], report: Report) -> None:
+    """Whether all who get a folder can write there. uids: of the users that there are, their own or None."""
+    source, path = mount["source"], shlex.quote(mount["source"])
+    mine = uids if mount["users"] is None else {name: uids.get(name) for name in mount["users"]}
+    shut = {name: uid for name, uid in (mine or {"": None}).items() if not writable(mount, folder, uid)}
+    if not shut:
+        return
+    who, ways = "a server", [f"chown {JOVYAN} {path}"]
+    if any(shut.values()):
+        who = some([f"{name} (uid {uid})" if uid else name for name, uid in shut.items()])
+        ways = [f"uid: {folder['uid']} for user {name}" for name in shut if len(shut) == 1 and folder["uid"] >= JOVYAN]
+        ways.append(f"chgrp users {path}; chmod g+rwxs {path}")
+    if SYSTEM_FOLDERS.fullmatch(source):  # somebody else's, to be left to them
+        ways[-1] = "a folder for it, such as /srv/shared"
+    report.add(
+        f"{PREFIX}mounts",
+        f"{source} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; {who} could not write there.",
+        ", or ".join(["read_only: true", *ways]),
+    )
 
 
 def within(path: str, folder: str) -> bool:
@@ -186,30 +207,27 @@ def check_mounted(
 
 
 def check_folders(
-    mounts: list[dict[str, Any]], folders: dict[str, Any], report: Report, noted: dict[str, str] | None = None
+    mounts: list[dict[str, Any]],
+    folders: dict[str, Any],
+    report: Report,
+    noted: dict[str, str],
+    uids: dict[str, int | None],
 ) -> None:
     """Whether the folders of the expanded mounts are there, can be replaced by root alone and written to by servers.
 
-    folders: what was found of each source; noted: see check_mounted.
+    folders: what was found of each source; noted: see check_mounted; uids: see check_writable.
     """
-    gone = check_mounted(mounts, folders, noted or {}, report)
+    gone = check_mounted(mounts, folders, noted, report)
     mounts = [mount for mount in mounts if mount["source"] not in gone]
     check_ways(mounts, folders, report)
     for mount in mounts:
         # The module expands a path with $ or ~ in it, and answers under another name.
         folder = folders.get(mount["source"], {"exists": False})
-        system = SYSTEM_FOLDERS.fullmatch(mount["source"])  # somebody else's, to be left to them
         if not folder["exists"]:
             report.add(
                 f"{PREFIX}mounts",
                 f"{mount['source']} is no folder on this machine.",
                 f"the path of a folder, or mkdir {mount['source']}",
             )
-        elif not mount["read_only"] and not writable(mount, folder):
-            report.add(
-                f"{PREFIX}mounts",
-                f"{mount['source']} belongs to {folder['uid']}:{folder['gid']}, mode {folder['mode']:04o}; "
-                "a server could not write there.",
-                "read_only: true, or "
-                + ("a folder for it, such as /srv/shared" if system else f"chown {JOVYAN} {mount['source']}"),
-            )
+        elif not mount["read_only"]:
+            check_writable(mount, folder, uids, report)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report, some
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, check_keys, said
@@ -25,6 +26,9 @@ RESERVED = frozenset(
     """root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc nobody _apt
     messagebus systemd-network systemd-timesync sshd hub jovyan""".split()  # noqa: SIM905 (a list would take 25 lines)
 )
+# Of people's accounts (login.defs(5)), and what directories give out, above what systemd keeps for itself.
+UIDS = (range(1000, 60001), range(65536, 2**31))
+OWN_UIDS = [service.user for service in contract.SERVICES]
 # Signs that word processors and phones put in the place of straight quotes.
 CURLY = "\u201c\u201d\u201e\u201f\u00ab\u00bb"
 SINGLE_CURLY = "\u2018\u2019\u201a\u201b\u2039\u203a"
@@ -103,6 +107,24 @@ def check_secrets(where: Place, raw: dict[str, Any], user: dict[str, Any], pam: 
         )
 
 
+def check_uid(where: Place, name: str | None, uid: int, owners: dict[int, str], report: Report) -> None:
+    """A uid must be one that a person can have, and nobody else's of the list. owners: those of the users before."""
+    if uid in OWN_UIDS or not any(uid in uids for uids in UIDS):
+        account = name if name and plain_user_name(name) else "alice"
+        report.add(
+            where,
+            f"uid {said(uid)} cannot be a person's: 1000 to 60000, or 65536 and more, and none of "
+            f"{', '.join(map(str, OWN_UIDS))}, which are the hub's own.",
+            f"uid: 1001, or what id -u {account} prints on the machine that has the files",
+        )
+    elif uid in owners:
+        report.add(
+            where,
+            f"uid {uid} is user {owners[uid]}'s, too, and the files of both would be one person's.",
+            "a uid of its own for each",
+        )
+
+
 def present(user: dict[str, Any]) -> bool:
     """Whether an entry declares a user, and not the absence of one."""
     return bool(user.get("state", "present") == "present")
@@ -120,6 +142,7 @@ def check_users(
     """Names, secrets and groups of the users; pam: they log in with these passwords."""
     variable = f"{PREFIX}users"
     seen: set[str] = set()
+    owners: dict[int, str] = {}
     if pam and not empty_is_meant and not any(present(user) for user in users) and not report.about("users"):
         report.add(
             variable,
@@ -137,6 +160,10 @@ def check_users(
                 report.add(where, "this name stands in the list twice.", "each name once")
             seen.add(named)
         check_secrets(where, raw, user, pam and present(user), report)
+        if "uid" in user:
+            check_uid(where, named, user["uid"], owners if present(user) else {}, report)
+            if present(user):
+                owners.setdefault(user["uid"], shown_user(raw, number))
         for group in user.get("groups") or []:
             if not GROUP_NAME.fullmatch(group):
                 hint = re.sub(r"[^A-Za-z0-9_.-]+", "-", group).strip("-.")[:64]

@@ -42,8 +42,8 @@ EXAMPLE_VALUES = {
 }
 KEY_EXAMPLES = {
     "name": "alice", "password": '"...", in quotes', "password_hash": '"$y$j9T$...", in quotes', "admin": "true",
-    "groups": "[family]", "state": "absent", "renamed_from": "alice", "source": "/home/alice", "target": WORK_FOLDER,
-    "users": "[alice]", "read_only": "true",
+    "groups": "[family]", "uid": "1001", "state": "absent", "renamed_from": "alice", "source": "/home/alice",
+    "target": WORK_FOLDER, "users": "[alice]", "read_only": "true",
 }  # fmt: skip
 
 

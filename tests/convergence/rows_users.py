@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rows import Row, user
+from rows import Row, in_server, user
 from world import PROJECT, World, password
 
 
@@ -69,6 +69,15 @@ def homes(world: World) -> list[str]:
     return [name for name in HOMES if f"{PROJECT}-user-{name}" in volumes]
 
 
+# Prints a server's uid, and which files in home and work folder are another's. From the second time on there are some.
+UID = """
+import os, subprocess
+for path in ('/home/jovyan/kept', '/home/jovyan/work/kept'):
+    open(path, 'a').close()
+    os.chmod(path, 0o600)
+others = 'find /home/jovyan /home/jovyan/work -xdev -type f ! -user $(id -u)'
+print(os.getuid(), *subprocess.getoutput(others).split())
+"""
 # Of the passwords hash-first and hash-then.
 HASHES = (
     "$6$jhhfirst$2AE30izpbKGxzNorqBcrazxuR3xqAiHe38SBkOTHqyAauFh/s1H/mGMvqyEjuYfdoUPS7D6DM0WHskgqA5qKg.",
@@ -124,6 +133,14 @@ ROWS = [
         first=(["family"], ["family"]),
         then=(["children", "guests"], ["children", "guests"]),
         default=[],
+    ),
+    Row(
+        "jupyterhub_home_users[].uid",
+        in_server(UID, "numbered"),
+        entry=user("numbered"),
+        first=(1501, "1501"),
+        then=(60000, "60000"),
+        default="1000",
     ),
     Row(
         "jupyterhub_home_users[].state",

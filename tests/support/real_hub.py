@@ -69,9 +69,9 @@ class FakeSpawner(Spawner):
     async def poll(self) -> int | None:
         return None if self._log_name in self.running else 0
 
-    def outdated_settings(self, settings: dict[str, Any]) -> list[str]:
+    def outdated_settings(self, settings: dict[str, Any], users: dict[str, Any]) -> list[str]:
         assert settings == SERVERS
-        return list(self.outdated)
+        return [*self.outdated, *({"uid"} & users.get(self.user.name, {}).keys())]
 
 
 class Quiet(JupyterHub):

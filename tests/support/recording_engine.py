@@ -50,7 +50,7 @@ class Engine:
             return 201, json.dumps({"Id": ID, "Warnings": []}).encode()
         elif "/archive" in path:
             head = tarfile.TarInfo("jovyan")
-            head.uid = 1000 if path.endswith("jovyan") else self.folders_owner
+            head.uid = 1000 if path.endswith(("jovyan", "work")) else self.folders_owner
             return 200, head.tobuf()
         elif path.endswith("/wait"):
             known = {"StatusCode": 0}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import WORK_FOLDER
-from checks import checked, looked_at
+from checks import PW, checked, looked_at
 
 
 def expanded(*mounts: dict[str, Any], **variables: Any) -> list[dict[str, Any]]:
@@ -64,6 +64,52 @@ def test_folders_that_a_server_can_write_to(target: str, uid: int, gid: int, mod
     assert (said == "") == fine
     assert fine or f"/a belongs to {uid}:{gid}, mode {mode:04o}; a server could not write there." in said
     assert looked_at({"folders": {"/a": folder}}, mounts=[{**mounts[0], "read_only": True}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("mount", "uid", "gid", "mode", "who", "write"),
+    [
+        ({"target": WORK_FOLDER, "users": ["ann"]}, 1001, 1001, 0o700, "", ""),
+        ({"target": "/data", "users": ["ann"]}, 1001, 1001, 0o700, "", ""),
+        ({"target": WORK_FOLDER}, 1005, 50, 0o2775, "", ""),
+        ({"target": "/data"}, 1000, 100, 0o775, "", ""),
+        ({"target": "/data", "read_only": True}, 1000, 1000, 0o755, "", ""),
+        ({"target": "/data", "users": ["cat"]}, 1000, 1000, 0o755, "", ""),
+        (
+            {"target": WORK_FOLDER, "users": ["ann"]},
+            1005,
+            1005,
+            0o755,
+            "ann (uid 1001)",
+            "uid: 1005 for user ann, or chgrp users '/srv/a b'; chmod g+rwxs '/srv/a b'",
+        ),
+        (
+            {"target": "/data"},
+            1000,
+            1000,
+            0o755,
+            "ann (uid 1001), bob (uid 1002)",
+            "chgrp users '/srv/a b'; chmod g+rwxs '/srv/a b'",
+        ),
+        (
+            {"target": "/data", "users": ["ann", "cat"]},
+            0,
+            0,
+            0o755,
+            "ann (uid 1001), cat",
+            "chgrp users '/srv/a b'; chmod g+rwxs '/srv/a b'",
+        ),
+        ({"target": "/data", "users": ["cat"]}, 1001, 1001, 0o755, "a server", "chown 1000 '/srv/a b'"),
+    ],
+)
+def test_folders_of_users_with_a_uid(
+    mount: dict[str, Any], uid: int, gid: int, mode: int, who: str, write: str
+) -> None:
+    folder = {"exists": True, "uid": uid, "gid": gid, "mode": mode}
+    users = [{"name": "ann", **PW, "uid": 1001}, {"name": "bob", **PW, "uid": 1002}, {"name": "cat", **PW}]
+    said = looked_at({"folders": {"/srv/a b": folder}}, users=users, mounts=[{"source": "/srv/a b", **mount}])
+    assert (said == "") if not who else (f"{who} could not write there." in said), said
+    assert said.endswith(f"read_only: true, or {write}" if who else "")
 
 
 def test_nobody_is_told_to_give_a_system_folder_away() -> None:

@@ -121,6 +121,30 @@ def test_who_leaves(users: list[dict[str, Any]], delete_homes: list[str], part: 
     assert (said == "") if not part else (part in said and said.count("Write:") == 1)
 
 
+@pytest.mark.parametrize(
+    ("uid", "said"),
+    [
+        (1000, ""),
+        (60000, ""),
+        (1668600500, ""),  # of a directory
+        (0, "uid 0 cannot be a person's: 1000 to 60000, or 65536 and more, and none of 58081, 58082, 58083"),
+        (-1, "uid -1 cannot be a person's"),
+        (999, "uid 999 cannot be a person's"),
+        (58082, "uid 58082 cannot be a person's"),
+        (65534, "uid 65534 cannot be a person's"),
+        (2**31, "uid 2147483648 cannot be a person's"),
+        ("1001", "uid is '1001', not a whole number."),
+        (True, "uid is true, not a whole number."),
+        (1003, "uid 1003 is user lee's, too"),
+    ],
+)
+def test_uids(uid: Any, said: str) -> None:
+    others = [{"name": "lee", **PW, "uid": 1003}, {"name": "max", "state": "absent", "uid": 1000}]
+    found = checked(users=[*others, {"name": "kim", **PW, "uid": uid}])[1]
+    assert (found == "") if not said else (f"users, user kim: {said}" in found and found.count("Write:") == 1)
+    assert "cannot be" not in said or "uid: 1001, or what id -u kim prints" in found
+
+
 @pytest.mark.parametrize("users", [[], [{"name": "kim", "state": "absent"}]])
 def test_a_list_without_anybody_must_be_meant(users: list[dict[str, Any]]) -> None:
     said = checked(users=users)[1]

@@ -11,7 +11,7 @@ import guard
 import pytest
 import spawner
 from guarded_hub import SERVER, Guarded
-from hub_settings import SPAWNER, Files, load, mount
+from hub_settings import SPAWNER, USERS, Files, load, mount
 from jupyterhub.spawner import SpawnException
 from mounts import OTHER_FOLDER
 from recording_engine import API, ID
@@ -53,6 +53,20 @@ def test_the_engine_is_asked_for_what_the_hub_would_ask_it_for(guarded: Guarded,
     assert (path_of_guard, body_of_guard) == (path, body)
     if what == "a GPU":
         assert body["HostConfig"]["DeviceRequests"] and body["HostConfig"]["Runtime"] == "nvidia"
+
+
+def test_whose_uid_a_server_has_is_declared(guarded: Guarded, files: Files) -> None:
+    """A hub that was taken over gives nobody another's, and keeps nobody from the own one."""
+    files.write("users.json", {**USERS, "bob": {**USERS["bob"], "uid": 1002}, "alice": {**USERS["alice"], "uid": 1001}})
+    hub = guarded()
+    body = hub.body()
+    assert body["User"] == "1002:100"
+    for user in ("1001:100", "1002:0", "1000:100", "0", ""):
+        assert hub.create({**body, "User": user})[0] == 403
+    assert hub.create({key: value for key, value in body.items() if key != "User"})[0] == 403
+    assert hub.engine.did() == []
+    assert hub.create(body)[0] == 201
+    assert hub.engine.created()[0]["User"] == "1002:100"
 
 
 def test_a_servers_life(guarded: Guarded) -> None:

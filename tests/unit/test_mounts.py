@@ -19,18 +19,24 @@ def test_mounts_for_a_user() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mounts", "user", "groups"),
+    ("mounts", "uid", "user", "groups"),
     [
-        ([], None, []),
-        ([mount(WORK, uid=1001, gid=1002)], "1001:1002", ["100", "1002"]),
-        ([mount(WORK, uid=1001, gid=0)], "1001:100", ["100"]),
-        ([mount(WORK, uid=0, gid=0)], None, []),
-        ([mount("/srv", uid=7, gid=8), mount("/opt", gid=0)], None, ["8"]),
-        ([mount(WORK, uid=1001, gid=1001), mount("/srv", gid=8)], "1001:1001", ["8", "100", "1001"]),
+        ([], None, None, []),
+        ([mount(WORK, uid=1001, gid=1002)], None, "1001:1002", ["100", "1002"]),
+        ([mount(WORK, uid=1001, gid=0)], None, "1001:100", ["100"]),
+        ([mount(WORK, uid=0, gid=0)], None, None, []),
+        ([mount("/srv", uid=7, gid=8), mount("/opt", gid=0)], None, None, ["8"]),
+        ([mount(WORK, uid=1001, gid=1001), mount("/srv", gid=8)], None, "1001:1001", ["8", "100", "1001"]),
+        ([], 1005, "1005:100", ["100"]),
+        ([mount(WORK, uid=1001, gid=1002)], 1001, "1001:1002", ["100", "1002"]),
+        ([mount(WORK, uid=1001, gid=1002)], 1005, "1005:100", ["100", "1002"]),  # a folder of many, say
+        ([mount(WORK, uid=0, gid=0), mount("/srv", gid=8)], 1005, "1005:100", ["8", "100"]),
     ],
 )
-def test_who_a_server_runs_as(mounts: list[dict[str, Any]], user: str | None, groups: list[str]) -> None:
-    assert identity(mounts) == {"user": user, "group_add": groups}
+def test_who_a_server_runs_as(
+    mounts: list[dict[str, Any]], uid: int | None, user: str | None, groups: list[str]
+) -> None:
+    assert identity(mounts, uid) == {"user": user, "group_add": groups}
 
 
 def test_the_words_for_a_folder_that_is_not_what_it_was() -> None:

@@ -237,8 +237,9 @@ def test_servers_on_older_settings_are_named(hub: Hub, monkeypatch: pytest.Monke
     for name, server in (("alice", ""), ("bob", "second"), ("carl", "")):
         monkeypatch.setattr(hub.serve(name, server), "outdated", ("image", "cpu_limit"), raising=False)
     hub.app.users["carl"].spawners[""]._stop_pending = True
+    desired["alice"]["uid"] = 1001
     assert hub.reconcile(desired, pretend=True)["outdated"] == {
-        "alice": ["image", "cpu_limit"],
+        "alice": ["image", "cpu_limit", "uid"],
         "bob/second": ["image", "cpu_limit"],
     }
 

@@ -1,18 +1,14 @@
 """spawner: what is asked of Docker for a user's server, and what a running one was started with."""
 
 import asyncio
-import contextlib
-import io
 import json
-import tarfile
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import settings_files
 import spawner as spawner_module
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 from hub_settings import SPAWNER, Files, mount
 from jupyterhub.spawner import SpawnException
 from mounts import HOME, WORK
@@ -23,101 +19,13 @@ from spawner import (
     PUT_ASIDE,
     SERVER_SETTINGS,
     WITHOUT_PACKAGES,
-    HomeSpawner,
 )
-from traitlets.config import Config
-
-
-class Engine:
-    """Stands in for Docker's API client and remembers what it was asked to create."""
-
-    base_url, api_version, timeout, image_user = "http+docker://localhost", "1.41", 60, "1000:100"
-
-    def __init__(self) -> None:
-        self.created: dict[str, Any] = {}
-        self.home_owner = 1000
-        self.owners: dict[str, int] = {}  # of other folders
-        self.in_home: list[dict[str, Any]] = []  # containers beside the server's
-        self.removed: list[str] = []
-        self.fails: APIError | None = None  # what it says to a container
-        self.status = 0  # what these end with
-
-    def create_host_config(self, **options: Any) -> dict[str, Any]:
-        return options
-
-    def create_container(self, **options: Any) -> dict[str, str]:
-        if self.fails:
-            raise self.fails
-        if options["name"].endswith("-home"):
-            self.in_home.append(options)
-        else:
-            self.created = options
-        return {"Id": "0123456789abcdef"}
-
-    def inspect_container(self, container: str) -> dict[str, Any]:
-        return {"Config": {"User": self.created.get("user", self.image_user)}}
-
-    @contextlib.contextmanager
-    def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
-        """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
-        assert url.endswith("/v1.41/containers/0123456789abcdef/archive")
-        head = tarfile.TarInfo("jovyan é")  # such a name comes in a head before the head
-        head.uid = self.home_owner if params["path"] == HOME else self.owners[params["path"].removesuffix("/.")]
-        yield SimpleNamespace(raise_for_status=lambda: None, raw=io.BytesIO(head.tobuf(tarfile.PAX_FORMAT)))
-
-    def remove_container(self, name: str, v: bool, force: bool = False) -> None:
-        assert v, "what an image has as volumes would stay"
-        if force:  # nothing is left of an earlier start
-            raise NotFound(name)
-        self.removed.append(name)
-
-    def start(self, name: str) -> None:
-        assert self.in_home[-1]["name"] == name
-
-    def wait(self, name: str) -> dict[str, int]:
-        return {"StatusCode": self.status}
-
-    def logs(self, name: str) -> bytes:
-        return b"mv: what it says\n"
-
-    def inspect_image(self, image: str) -> dict[str, Any]:
-        return {"Config": {"Cmd": ["jupyterhub-singleuser"]}}
+from spawning import Engine, engine_in, spawn
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    engine = Engine()
-    monkeypatch.setattr(HomeSpawner, "_client", engine)
-    yield engine
-
-
-def spawn(
-    engine: Engine,
-    config: dict[str, Any] | None = None,
-    name: str = "alice.b",
-    chosen: tuple[str, ...] = (),
-    **traits: Any,
-) -> Any:
-    """The spawner after the steps of a spawn that shape the container."""
-    user = SimpleNamespace(name=name, groups=[], url=f"/user/{name}/")
-    ours = {"HomeSpawner": {"project": "home"}, "DockerSpawner": {"prefix": "home-user", "network_name": "home"}}
-    merged = Config(ours)
-    merged.merge(Config(config or {}))
-    spawner = HomeSpawner(config=merged, user=user)
-    spawner.get_args = list
-    spawner.user_options = {"image": "chosen:1", **dict.fromkeys(chosen, "on")}
-    spawner.orm_spawner = SimpleNamespace(name="", server=None, user_options=spawner.user_options)
-    asyncio.run(spawner.apply_group_overrides())
-    for trait, value in traits.items():
-        setattr(spawner, trait, value)
-    asyncio.run(spawner.create_object())
-    return spawner
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment that needs no hub."""
-    monkeypatch.setattr("dockerspawner.DockerSpawner.get_env", lambda self: {"A": "1"})
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    return engine_in(monkeypatch)
 
 
 def test_container(files: Files, engine: Engine) -> None:
@@ -136,7 +44,7 @@ def test_container(files: Files, engine: Engine) -> None:
     ]
     for volume in host["mounts"]:
         assert volume["VolumeOptions"]["Labels"] == engine.created["labels"]
-    assert engine.in_home == []
+    assert engine.in_volumes == []
     assert spawner.user_options == {}
 
 
@@ -183,60 +91,6 @@ def test_owner_hook_may_be_a_function_and_comes_later(files: Files, engine: Engi
     assert len(engine.created["labels"]) == 3
 
 
-def test_folder_instead_of_volume(files: Files, engine: Engine) -> None:
-    folder = mount(WORK + "/", source="/home/{username}", users=["alice.b"], uid=1001, gid=1001)
-    files.write("spawner.json", SPAWNER | {"mounts": [folder]})
-    engine.owners[WORK] = 1001
-    spawn(engine)
-    mounts = engine.created["host_config"]["mounts"]
-    assert [(m["Type"], m["Source"], m["Target"]) for m in mounts] == [
-        ("bind", "/home/{username}", WORK),
-        ("volume", "home-user-alice-2eb-home", HOME),
-    ]
-    assert engine.created["user"] == "1001:1001"
-    assert engine.created["environment"]["HOME"] == HOME
-    spawn(engine, name="bob")
-    assert engine.created["host_config"]["mounts"][0]["Type"] == "volume"
-    assert "user" not in engine.created
-
-
-@pytest.mark.parametrize(
-    ("before", "folder", "image_user", "chown"),
-    [
-        (1000, None, "1000:100", None),
-        (1001, None, "1000:100", "1000"),  # the mount of the work folder is gone
-        (1001, None, "1000", "1000"),
-        (1000, 1001, "1000:100", "1001"),
-        (1001, 1001, "1000:100", None),
-        (1001, None, "jovyan", None),  # only the image knows who that is
-        (1001, None, "", None),
-        (1001, None, "0:0", None),
-    ],
-)
-def test_the_home_belongs_to_whom_the_server_runs_as(
-    files: Files, engine: Engine, before: int, folder: int | None, image_user: str, chown: str | None
-) -> None:
-    if folder:
-        files.write("spawner.json", SPAWNER | {"mounts": [mount(WORK, uid=folder, gid=7)]})
-        engine.owners[WORK] = folder
-    engine.home_owner, engine.image_user = before, image_user
-    spawn(engine)
-    if chown is None:
-        assert engine.in_home == []
-        return
-    (beside,) = engine.in_home
-    assert beside["entrypoint"] == ["/bin/sh", "-c", f'chown -hR {chown} "$0"', HOME]
-    # Root must not run what a user has put there, whatever the image says of its path and libraries.
-    assert beside["environment"]["PATH"] == "/usr/sbin:/usr/bin:/sbin:/bin"
-    assert {beside["environment"][name] for name in ("LD_PRELOAD", "LD_LIBRARY_PATH")} == {""}
-    assert (beside["name"], beside["image"], beside["user"]) == ("home-user-alice-2eb-home", "user:1", "0")
-    assert beside["labels"] == engine.created["labels"]
-    host = beside["host_config"]
-    assert [m["Source"] for m in host["mounts"]] == ["home-user-alice-2eb-home"]
-    assert (host["network_mode"], host["cap_drop"]) == ("none", ["ALL"])
-    assert host["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
-
-
 def test_a_folder_with_another_owner_is_not_mounted(files: Files, engine: Engine) -> None:
     """Somebody may have put a link to the machine's root in its place."""
     mounts = [mount("/data", source="/srv/data", uid=1234), mount("/data/b", source="/srv/{b}", uid=7)]
@@ -267,17 +121,18 @@ def test_a_folder_that_is_not_there_is_said(
 def test_the_owners_volume_takes_the_place_of_ours(
     files: Files, engine: Engine, trait: str, target: str, ours: str
 ) -> None:
-    engine.home_owner = 7
+    engine.owners = {HOME: 7, WORK: 7}
     spawn(engine, {"DockerSpawner": {trait: {"nfs-{username}": target}}})
     assert [m["Target"] for m in engine.created["host_config"]["mounts"]] == [ours]
-    assert len(engine.in_home) == (ours == HOME)
+    (beside,) = engine.in_volumes
+    assert [m["Target"] for m in beside["host_config"]["mounts"]] == [ours]
 
 
 def test_a_start_without_own_packages(files: Files, engine: Engine) -> None:
     spawner = spawn(engine, chosen=(WITHOUT_PACKAGES,))
     assert spawner.options_from_form({"without_packages": ["on"], "x": ["1"]}) == {WITHOUT_PACKAGES: True}
     assert engine.created["environment"]["PYTHONNOUSERSITE"] == "1"
-    assert engine.in_home == []
+    assert engine.in_volumes == []
     assert spawner.user_options == spawner.orm_spawner.user_options == {}, "the next start would have it too"
     asyncio.run(spawner.apply_group_overrides())
     asyncio.run(spawner.create_object())
@@ -290,7 +145,7 @@ def test_a_start_with_fresh_settings(
 ) -> None:
     engine.status = status
     spawner = spawn(engine, {"DockerSpawner": {"allowed_images": ["chosen:1"]}}, chosen=(FRESH_SETTINGS,))
-    (beside,) = engine.in_home
+    (beside,) = engine.in_volumes
     assert beside["entrypoint"] == ["/bin/sh", "-c", PUT_ASIDE, HOME]
     assert (beside["user"], beside["host_config"]["cap_add"]) == ("1000:100", None)
     assert ("The home of alice.b: mv: what it says" in caplog.text) == bool(status)
@@ -339,21 +194,21 @@ def test_start_waits_until_it_listens_or_has_ended(
 def test_a_running_server_knows_what_it_was_started_with(files: Files, engine: Engine) -> None:
     """Across a restart of the hub, too; another user's mount and the limit of idle servers are not its business."""
     spawner = spawn(engine, name="alice")
-    assert spawner.outdated_settings(SPAWNER) == []
+    assert spawner.outdated_settings(SPAWNER, {}) == []
     others = [mount("/data", users=["bob"], source="/b")]
-    assert spawner.outdated_settings(SPAWNER | {"mounts": others, "idle_timeout": 5}) == []
+    assert spawner.outdated_settings(SPAWNER | {"mounts": others, "idle_timeout": 5}, {}) == []
     own = [mount("/data", users=["alice"], source="/a")]
     engine.owners["/data"] = 0
     changed = {"mounts": own, "image": "user:2", "memory_limit": None, "default_url": "/tree", "ca_bundle": "/x.pem"}
     wanted = ["image", "default_url", "memory_limit", "mounts", "ca_bundle"]
-    assert spawner.outdated_settings(SPAWNER | changed) == wanted
+    assert spawner.outdated_settings(SPAWNER | changed, {}) == wanted
     spawner.object_id = "0123456789abcdef"
     state = json.loads(json.dumps(spawner.get_state()))
     files.write("spawner.json", SPAWNER | changed)
     later = spawn(engine, name="alice")
-    assert later.outdated_settings(SPAWNER | changed) == []
+    assert later.outdated_settings(SPAWNER | changed, {}) == []
     later.load_state(state)
-    assert later.outdated_settings(SPAWNER | changed) == wanted
+    assert later.outdated_settings(SPAWNER | changed, {}) == wanted
 
 
 def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> None:
@@ -361,12 +216,12 @@ def test_a_running_server_keeps_its_address(files: Files, engine: Engine) -> Non
     spawner = spawn(engine, name="alice")
     spawner.orm_spawner = None  # it would be asked for another server
     spawner.server = SimpleNamespace(base_url="/user/alice/")
-    assert spawner.outdated_settings(SPAWNER) == []
-    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == ["base_url"]
+    assert spawner.outdated_settings(SPAWNER, {}) == []
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}, {}) == ["base_url"]
     assert spawner.get_state()["base_url"] == "/user/alice/"
     spawner.server.base_url = "/below/user/alice/"
-    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}) == []
-    assert spawner.outdated_settings(SPAWNER) == ["base_url"]
+    assert spawner.outdated_settings(SPAWNER | {"base_url": "/below/"}, {}) == []
+    assert spawner.outdated_settings(SPAWNER, {}) == ["base_url"]
 
 
 def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine) -> None:
@@ -374,10 +229,10 @@ def test_a_server_that_does_not_run_has_no_settings(files: Files, engine: Engine
     spawner.object_id = ""
     assert "started_with" not in spawner.get_state()
     spawner.load_state({})
-    assert spawner.outdated_settings(SPAWNER) == []
+    assert spawner.outdated_settings(SPAWNER, {}) == []
     # Nor has one that an older version of the hub started.
     spawner.load_state({"object_id": "0123456789ab"})
-    assert spawner.outdated_settings(SPAWNER | {"image": "user:2"}) == []
+    assert spawner.outdated_settings(SPAWNER | {"image": "user:2"}, {}) == []
 
 
 @pytest.mark.parametrize("missing", SERVER_SETTINGS)
@@ -397,4 +252,4 @@ def test_name_too_long_for_dns(files: Files, engine: Engine) -> None:
 def test_homes_are_readied_by_the_guard_alone(files: Files, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawner_module, "GUARDED", True)
     spawn(engine, chosen=(FRESH_SETTINGS,))
-    assert (engine.in_home, engine.created["environment"]) == ([], {"A": "1", FRESH_SETTINGS_VARIABLE: "1"})
+    assert (engine.in_volumes, engine.created["environment"]) == ([], {"A": "1", FRESH_SETTINGS_VARIABLE: "1"})

@@ -105,6 +105,19 @@ def test_rights_are_reported(folder: Path, converge: Converge) -> None:
     assert (folder / "shadow").read_bytes() == shadow
 
 
+def test_a_uid_is_the_hubs_to_know(folder: Path, converge: Converge) -> None:
+    """And nobody's password or session changes with it. Whoever has none has no word of it."""
+    converge(ALICE, BOB)
+    sessions = sessions_in(folder)
+    done = converge({**ALICE, "uid": 1001}, BOB)
+    assert (done["changed"], done["updated"]) == (True, ["alice"])
+    assert done["diff"][0]["after"] == "alice, admin, in family, in staff, uid 1001\nbob\n"
+    assert rights_in(folder)["alice"]["uid"] == 1001 and "uid" not in rights_in(folder)["bob"]
+    assert sessions_in(folder) == sessions and id_in(folder, "alice") == 100001
+    assert converge(ALICE, BOB)["updated"] == ["alice"]
+    assert "uid" not in rights_in(folder)["alice"]
+
+
 def test_check_mode_changes_nothing(folder: Path, converge: Converge) -> None:
     converge(ALICE, BOB)
     before = contents(folder)

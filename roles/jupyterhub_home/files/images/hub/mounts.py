@@ -25,17 +25,20 @@ def mounts_for(user: str, mounts: list[Settings]) -> list[Settings]:
     return list(chosen.values())
 
 
-def identity(mounts: list[Settings]) -> Settings:
+def identity(mounts: list[Settings], uid: int | None = None) -> Settings:
     """Who a server runs as, given its mounts: {"user": "UID:GID" or None, "group_add": [GID, …]}.
 
-    The owner of the folder that replaces the work folder, or else the image's own user; in both
-    cases in the groups of the other folders. Never root, and never in root's group.
+    Its user's own uid, or else the owner of the folder that replaces the work folder, or else the image's own user; in
+    all cases in the groups of the other folders. Never root, and never in root's group.
     """
     groups = {mount["gid"] for mount in mounts}
     work = next((mount for mount in mounts if mount["target"] == WORK and mount["uid"]), None)
     user = None
-    if work:
+    if work and uid in (None, work["uid"]):
         user = f"{work['uid']}:{work['gid'] or USERS_GID}"
+    elif uid:
+        user = f"{uid}:{USERS_GID}"
+    if user:
         groups.add(USERS_GID)
     return {"user": user, "group_add": [str(gid) for gid in sorted(groups - {0})]}
 

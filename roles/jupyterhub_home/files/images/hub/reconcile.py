@@ -210,7 +210,7 @@ class UsersHandler(APIHandler):
                     await self.apply(found, desired["users"])
         except SQLAlchemyError as error:
             self.give_up(error)
-        found["outdated"] = self.outdated(desired["servers"])
+        found["outdated"] = self.outdated(desired["servers"], desired["users"])
         self.write(found)
 
     def running(self, names: list[str]) -> list[str]:
@@ -227,7 +227,7 @@ class UsersHandler(APIHandler):
             ):
                 dict.pop(self.users, number)
 
-    def outdated(self, settings: dict[str, Any]) -> dict[str, list[str]]:
+    def outdated(self, settings: dict[str, Any], users: Users) -> dict[str, list[str]]:
         """Which settings of a running server are not these, by the server's name (user/server)."""
         found = {}
         for user in self.users.values():
@@ -235,7 +235,7 @@ class UsersHandler(APIHandler):
                 # The owner may have chosen another spawner, which does not know.
                 if not spawner.ready or not hasattr(spawner, "outdated_settings"):
                     continue
-                if names := spawner.outdated_settings(settings):
+                if names := spawner.outdated_settings(settings, users):
                     found[f"{user.name}/{spawner.name}".removesuffix("/")] = names
         return found
 

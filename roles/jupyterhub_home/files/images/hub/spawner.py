@@ -18,7 +18,7 @@ from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub.spawner import SpawnException
 from mounts import HOME, OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner, other_folder
-from settings_files import Settings, read_json
+from settings_files import Settings, declared_users, read_json
 from traitlets import Unicode, default
 
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -111,15 +111,17 @@ class HomeSpawner(DockerSpawner):
 
         return options_from_form
 
-    def mine(self, settings: Settings) -> Settings:
-        """What of spawner.json's settings is for this user's server."""
+    def mine(self, settings: Settings, users: dict[str, Settings]) -> Settings:
+        """What of spawner.json's settings, and of users.json, is for this user's server."""
         mounts = mounts_for(self.user.name, settings["mounts"])
-        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts}
+        uid = users.get(self.user.name, {}).get("uid")
+        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts, "uid": uid}
 
-    def outdated_settings(self, settings: Settings) -> list[str]:
-        """The keys of spawner.json's settings that were something else when this server started."""
-        before = self.started_with or self.mine(settings)
-        found = [key for key, value in self.mine(settings).items() if before.get(key) != value]
+    def outdated_settings(self, settings: Settings, users: dict[str, Settings]) -> list[str]:
+        """The keys of `mine` that were something else when this server started."""
+        mine = self.mine(settings, users)
+        before = self.started_with or mine
+        found = [key for key, value in mine.items() if before.get(key) != value]
         # It answers below the address that it was started with, and nowhere else.
         if self.server and not self.server.base_url.startswith(f"{settings['base_url']}user/"):
             found.append("base_url")
@@ -139,7 +141,7 @@ class HomeSpawner(DockerSpawner):
 
     async def apply_group_overrides(self) -> None:
         """Take spawner.json; the first step of a spawn, before all that the owner can hook in."""
-        self.settings = self.mine(read_json(settings_files.SPAWNER, *SERVER_SETTINGS))
+        self.settings = self.mine(read_json(settings_files.SPAWNER, *SERVER_SETTINGS), declared_users())
         values = {
             "image": self.settings["image"],
             "default_url": self.settings["default_url"],
@@ -193,13 +195,17 @@ class HomeSpawner(DockerSpawner):
                 mounts.append({"type": "volume", "source": volume, "target": target, "labels": self.labels()})
         return mounts
 
+    def identity(self) -> Settings:
+        """Who the server runs as."""
+        return identity(self.settings["mounts"], self.settings["uid"])
+
     def host_config(self) -> Settings:
         """Arguments of create_host_config that DockerSpawner has no trait for."""
         host: Settings = {
             "auto_remove": False,  # the log of a crashed server stays until its next start
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
-            "group_add": identity(self.settings["mounts"])["group_add"],
+            "group_add": self.identity()["group_add"],
             "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # a crash leaves no core file among the user's
             "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
         }
@@ -214,7 +220,7 @@ class HomeSpawner(DockerSpawner):
     def create_kwargs(self) -> Settings:
         """Arguments of create_container that DockerSpawner has no trait for."""
         kwargs: Settings = {"labels": self.labels(), "stop_timeout": 30}
-        if user := identity(self.settings["mounts"])["user"]:
+        if user := self.identity()["user"]:
             kwargs["user"] = user
         return kwargs
 
@@ -222,7 +228,7 @@ class HomeSpawner(DockerSpawner):
         env: dict[str, str] = super().get_env()
         if self.settings["ca_bundle"]:
             env = dict.fromkeys(CA_VARIABLES, CA_BUNDLE) | env
-        if identity(self.settings["mounts"])["user"]:
+        if self.identity()["user"]:
             env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
         if WITHOUT_PACKAGES in self.once:
             env["PYTHONNOUSERSITE"] = "1"
@@ -265,23 +271,31 @@ class HomeSpawner(DockerSpawner):
                     raise of_another_owner(self.user.name, mount, owner)
 
     async def prepare_home(self, container: str) -> None:
-        """Make the home belong to whom the server will run as, and put the settings aside if the user said so.
+        """Make home and work belong to whom the server will run as, and put the settings aside if the user said so.
 
         That is, if the folders of the machine are what they were; otherwise SpawnException.
-        Another user's files, from a time with another work folder, could be neither read nor changed, and ssh wants its
-        own to be their user's. The group stays: the one that the image gave.
+        Another user's files, from a time with another uid or work folder, could be neither read nor changed, and ssh
+        wants its own to be their user's. The group stays: the one that the image gave.
         """
         await self.check_folders(container)
-        home = next((mount for mount in self.mount_binds if mount["Target"] == HOME), None)
-        if home is None or home["Type"] != "volume":
+        volumes = [
+            mount
+            for target in (HOME, WORK)
+            for mount in self.mount_binds
+            if mount["Target"] == target and mount["Type"] == "volume"
+        ]
+        if not volumes:
             return  # the owner's own
         user = (await self.docker("inspect_container", container))["Config"]["User"]
         uid = user.partition(":")[0]
-        if uid.isdecimal() and int(uid) not in (0, await self.owner(container, HOME)):
-            capabilities = ["CHOWN", "DAC_READ_SEARCH"]
-            await self.in_home(home, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
-        if FRESH_SETTINGS in self.once:
-            await self.in_home(home, PUT_ASIDE, user=user)
+        if uid.isdecimal() and int(uid):
+            owners = await asyncio.gather(*(self.owner(container, volume["Target"]) for volume in volumes))
+            others = [volume for volume, owner in zip(volumes, owners, strict=True) if owner != int(uid)]
+            if others:
+                capabilities = ["CHOWN", "DAC_READ_SEARCH"]
+                await self.in_volumes(others, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
+        if FRESH_SETTINGS in self.once and volumes[0]["Target"] == HOME:
+            await self.in_volumes(volumes[:1], PUT_ASIDE, user=user)
 
     async def owner(self, container: str, path: str) -> int:
         """The numeric owner of a folder in a container that need not run."""
@@ -306,16 +320,20 @@ class HomeSpawner(DockerSpawner):
 
         return await asyncio.wrap_future(self.executor.submit(head))
 
-    async def in_home(self, home: Settings, script: str, user: str, cap_add: list[str] | None = None) -> None:
-        """Run a shell script, whose $0 is the home, in a container that has nothing else. A failure is logged."""
+    async def in_volumes(
+        self, volumes: list[Settings], script: str, user: str, cap_add: list[str] | None = None
+    ) -> None:
+        """Run a shell script, whose $0 is where the first one is, and the others below, in a container that has nothing
+        else. A failure is logged."""
         name = f"{self.container_name}-home"
         host = self.client.create_host_config(
-            mounts=[home], network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
+            mounts=volumes, network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
         )
         with contextlib.suppress(NotFound):  # of a start that was killed
             await self.docker("remove_container", name, v=True, force=True)
         await self.docker(
-            "create_container", image=self.image, name=name, user=user, entrypoint=["/bin/sh", "-c", script, HOME],
+            "create_container", image=self.image, name=name, user=user,
+            entrypoint=["/bin/sh", "-c", script, volumes[0]["Target"]],
             environment=NOTHING_OF_THE_HOME, working_dir="/", labels=self.labels(), host_config=host,
         )  # fmt: skip
         await self.docker("start", name)

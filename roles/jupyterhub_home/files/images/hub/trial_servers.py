@@ -61,8 +61,8 @@ class TrialSpawner(HomeSpawner):
     def _object_name_default(self) -> str:
         return f"{self.host}-server"
 
-    def mine(self, settings: Settings) -> Settings:
-        mine = super().mine(settings)
+    def mine(self, settings: Settings, users: dict[str, Settings]) -> Settings:
+        mine = super().mine(settings, users)
         if self.only is not None:
             mine["mounts"] = [mount for mount in mine["mounts"] if mount["target"] in self.only]
         return mine
@@ -98,11 +98,14 @@ class TrialSpawner(HomeSpawner):
     async def check_folders(self, container: str) -> None:
         """Nothing: the run has just looked, and where a server may write there is memory in the place of a folder."""
 
-    async def in_home(self, home: Any, script: str, user: str, cap_add: list[str] | None = None) -> None:
-        """As in a user's home, in the one that the server of the trial has in its place."""
+    async def in_volumes(
+        self, volumes: list[Settings], script: str, user: str, cap_add: list[str] | None = None
+    ) -> None:
+        """As in a user's own, in those that the server of the trial has in their place."""
         container = await self.docker("inspect_container", self.object_name)
-        own = next(one["Name"] for one in container["Mounts"] if one["Destination"] == home["Target"])
-        await super().in_home({**home, "Source": own}, script, user, cap_add)
+        own = {one["Destination"]: one.get("Name") for one in container["Mounts"]}
+        volumes = [{**volume, "Source": own[volume["Target"]]} for volume in volumes]
+        await super().in_volumes(volumes, script, user, cap_add)
 
     async def listens(self, host: str, port: int) -> bool:
         # Asked first: the name of a container that has ended may take long to be found nowhere.
