@@ -219,12 +219,14 @@ def test_each_different_set_of_mounts_is_tried_once() -> None:
     def mount(target: str, users: list[str] | None, uid: int = 0) -> dict[str, Any]:
         return {"source": "/srv/x", "target": target, "users": users, "uid": uid, "gid": uid, "read_only": False}
 
-    names = [f"user{number}" for number in range(1000)]
+    names: dict[str, dict[str, Any]] = {f"user{number}": {} for number in range(1000)}
     homes = [mount(WORK, [name], uid=2000 + number) for number, name in enumerate(names)]
     assert trial_servers.sets_of_mounts(names, homes) == {"user0": frozenset({WORK})}
     more = [*homes[:1], mount("/data", None), mount("/tools", ["user1"])]
     found = trial_servers.sets_of_mounts(names, more)
     assert found == {"user0": {WORK, "/data"}, "user1": {"/data", "/tools"}, "user2": {"/data"}}
+    names["user7"] = {"uid": 1001}
+    assert trial_servers.sets_of_mounts(names, []) == {"user0": frozenset(), "user7": frozenset()}
     many = [mount(f"/data/{name}", [name]) for name in names]
     assert len(trial_servers.sets_of_mounts(names, many)) == trial_servers.MAX_SETS
 

@@ -347,12 +347,12 @@ async def problems_of(request: Request) -> list[Problem]:
     owner = Owner(request["files"])
     app, problems = await start_hub(request, owner)
     if not problems and request["network"] and trial_servers.can_try(app):
-        names = sorted(settings_files.declared_users())
-        if app.authenticator_class is not HomeAuthenticator or not names:
-            names.append("trial")  # who can log in is not known here
+        users = dict(sorted(settings_files.declared_users().items()))
+        if app.authenticator_class is not HomeAuthenticator or not users:
+            users.setdefault("trial", {})  # who can log in is not known here
         try:
             trial = trial_servers.Trial(app, request["host"], request["network"], request["guard"])
-            problems = await trial.problems(names)
+            problems = await trial.problems(users)
         except Exception:
             traceback.print_exc()  # of the trial's own: no reason to refuse what the owner wrote
     problems = [{key: owner.hide(text) for key, text in problem.items()} for problem in problems]

@@ -153,16 +153,17 @@ def make_harmless(container: Settings, network: str) -> None:
     container.pop("networking_config", None)
 
 
-def sets_of_mounts(names: list[str], mounts: list[Settings]) -> dict[str, frozenset[str]]:
-    """Users with their targets, one for each different set of mounts.
+def sets_of_mounts(users: dict[str, Settings], mounts: list[Settings]) -> dict[str, frozenset[str]]:
+    """Users with their targets, one for each different set of mounts. users: see users.json.
 
-    Sets are the same if their targets are, and if either both or none of the servers run as a folder's owner.
+    Sets are the same if their targets are, and if either both or none of the servers run as another user than the
+    image's own.
     """
     seen: dict[Any, str] = {}
-    for name in names:
+    for name, user in users.items():
         mine = mounts_for(name, mounts)
         targets = frozenset(mount["target"] for mount in mine)
-        seen.setdefault((targets, identity(mine)["user"] is not None), name)
+        seen.setdefault((targets, identity(mine, user.get("uid"))["user"] is not None), name)
     return {name: targets for (targets, _), name in list(seen.items())[:MAX_SETS]}
 
 
@@ -200,10 +201,10 @@ class Trial:
         HTTPServer(router).listen(app.hub.port, "0.0.0.0")
         self.client = SimpleAsyncHTTPClient(force_instance=True)
 
-    async def problems(self, names: list[str]) -> list[Problem]:
-        """What keeps servers from serving: the first problem that is found."""
+    async def problems(self, users: dict[str, Settings]) -> list[Problem]:
+        """What keeps servers of users from serving: the first problem that is found."""
         mounts = read_json(settings_files.SPAWNER)["mounts"]
-        for name, targets in sets_of_mounts(names, mounts).items():
+        for name, targets in sets_of_mounts(users, mounts).items():
             if fault := await self.fault(name):
                 sources = {mount["target"]: mount["source"] for mount in mounts_for(name, mounts)}
                 return [await self.blame(name, fault, {target: sources[target] for target in sorted(targets)})]
