@@ -25,6 +25,7 @@ class Engine:
         self.owners = {HOME: 1000, WORK: 1000}
         self.in_volumes: list[dict[str, Any]] = []  # containers beside the server's
         self.removed: list[str] = []
+        self.running: list[str] = []  # of these
         self.fails: APIError | None = None  # what it says to a container
         self.status = 0  # what these end with
 
@@ -53,14 +54,17 @@ class Engine:
 
     def remove_container(self, name: str, v: bool, force: bool = False) -> None:
         assert v, "what an image has as volumes would stay"
-        if force:  # nothing is left of an earlier start
-            raise NotFound(name)
+        assert not force or name not in self.running, "it would begin anew"
         self.removed.append(name)
 
     def start(self, name: str) -> None:
         assert self.in_volumes[-1]["name"] == name
+        self.running.append(name)
 
     def wait(self, name: str) -> dict[str, int]:
+        if name not in self.running:
+            raise NotFound(name)
+        self.running.remove(name)
         return {"StatusCode": self.status}
 
     def logs(self, name: str) -> bytes:

@@ -83,6 +83,15 @@ def test_a_volume_that_was_not_there_last_time_changes_hands_too(files: Files, e
     assert [m["Source"] for m in beside["host_config"]["mounts"]] == [VOLUMES[left]]
 
 
+def test_a_start_that_was_given_up_is_not_in_the_way(files: Files, engine: Engine) -> None:
+    """Where there are more files than a start waits for, the next one goes on with them."""
+    engine.owners = {HOME: 1001, WORK: 1001}
+    engine.running = [f"{VOLUMES[WORK]}-home"]
+    spawn(engine, name="alice")
+    assert (len(engine.in_volumes), engine.running) == (1, [])
+    assert engine.removed == [f"{VOLUMES[WORK]}-home"] * 2
+
+
 def test_a_uid_of_ones_own(files: Files, engine: Engine) -> None:
     files.write("users.json", {**USERS, "alice": {**USERS["alice"], "uid": 1001}})
     shared = mount("/home/jovyan/shared", uid=1000, gid=2000)

@@ -329,7 +329,8 @@ class HomeSpawner(DockerSpawner):
         host = self.client.create_host_config(
             mounts=volumes, network_mode="none", cap_drop=["ALL"], cap_add=cap_add, security_opt=["no-new-privileges"]
         )
-        with contextlib.suppress(NotFound):  # of a start that was killed
+        with contextlib.suppress(NotFound):  # of a start that was killed, or given up while many files changed hands
+            await self.docker("wait", name)
             await self.docker("remove_container", name, v=True, force=True)
         await self.docker(
             "create_container", image=self.image, name=name, user=user,
