@@ -83,6 +83,16 @@ def test_a_volume_that_was_not_there_last_time_changes_hands_too(files: Files, e
     assert [m["Source"] for m in beside["host_config"]["mounts"]] == [VOLUMES[left]]
 
 
+def test_a_volume_of_the_owners_is_not_given_away(files: Files, engine: Engine) -> None:
+    """It may be one for many."""
+    engine.owners = {HOME: 7, WORK: 7}
+    mounts = [
+        {"type": "volume", "source": f"for-all-{number}", "target": target} for number, target in enumerate(VOLUMES)
+    ]
+    spawn(engine, {"DockerSpawner": {"mounts": mounts}}, name="alice")
+    assert engine.in_volumes == []
+
+
 def test_a_start_that_was_given_up_is_not_in_the_way(files: Files, engine: Engine) -> None:
     """Where there are more files than a start waits for, the next one goes on with them."""
     engine.owners = {HOME: 1001, WORK: 1001}

@@ -282,7 +282,7 @@ class HomeSpawner(DockerSpawner):
             mount
             for target in (HOME, WORK)
             for mount in self.mount_binds
-            if mount["Target"] == target and mount["Type"] == "volume"
+            if mount["Target"] == target and mount.get("VolumeOptions", {}).get("Labels") == self.labels()
         ]
         if not volumes:
             return  # the owner's own
