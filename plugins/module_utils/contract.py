@@ -142,6 +142,12 @@ def table(project: str) -> str:
     return f"jhh-{project}"
 
 
+def walls_notes(project: str) -> tuple[str, str]:
+    """Files, until the next boot, in which the program `walls` notes what it has set, and that it could not and has
+    shut the network."""
+    return f"/run/{table(project)}.walls", f"/run/{table(project)}.closed"
+
+
 def data_volume(project: str) -> str:
     """The hub's own volume, with its database."""
     return f"{project}-{DATA}"

@@ -176,8 +176,10 @@ def main() -> None:
     if not has_image(wanted["image"]):  # check mode, before the first run
         module.exit_json(changed=False, problems=[])
     try:
-        servers = has_image(wanted["user_image"]) and has_network(
-            project, wanted["network"], make=not module.check_mode
+        servers = (
+            has_image(wanted["user_image"])
+            and not Path(contract.walls_notes(project)[1]).exists()  # nobody reaches anything until they can be set
+            and has_network(project, wanted["network"], make=not module.check_mode)
         )
     except EngineError as error:
         module.fail_json(msg=str(error))

@@ -67,12 +67,11 @@ def disable(units: list[str]) -> None:
         (UNITS / unit).unlink(missing_ok=True)
 
 
-def remove_walls(tables: list[str]) -> None:
-    """Remove firewall rules, and what the program `walls` notes of them until the next boot."""
-    for table in tables:
-        subprocess.run(("nft", "delete", "table", "inet", table), check=False)
-        for what in ("walls", "closed"):
-            Path(f"/run/{table}.{what}").unlink(missing_ok=True)
+def remove_walls(project: str) -> None:
+    """Remove firewall rules, and what the program `walls` notes of them."""
+    subprocess.run(("nft", "delete", "table", "inet", contract.table(project)), check=False)
+    for note in contract.walls_notes(project):
+        Path(note).unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -91,7 +90,7 @@ def main() -> None:
         "units": disable,
         "containers": lambda names: docker("rm", "--force", "--volumes", *names),
         "networks": lambda names: docker("network", "rm", *names),
-        "walls": remove_walls,
+        "walls": lambda _: remove_walls(wanted["project"]),
         "images": lambda names: docker("image", "rm", "--force", *names),
         "sockets": lambda names: docker("volume", "rm", *names),
         "folders": clear,

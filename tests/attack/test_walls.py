@@ -300,6 +300,32 @@ def test_a_moment_without_walls_ends(home: Home, moment: str) -> None:
     assert home.reaches("hub", 8081, 20)
 
 
+# Another firewall of Debian's: its package, how it begins, takes up its rules again, and ends.
+FIREWALLS = {
+    "ufw": ("ufw", "ufw allow 8000/tcp && ufw --force enable", "ufw reload", "ufw --force disable"),
+    "firewalld": ("firewalld", "systemctl start firewalld", "firewall-cmd --reload", "systemctl stop firewalld"),
+}
+
+
+@pytest.mark.parametrize("firewall", FIREWALLS)
+def test_beside_another_firewall(home: Home, firewall: str) -> None:
+    package, begin, reload, end = FIREWALLS[firewall]
+    right = home.host.check_output(f"nft --stateless list table inet {TABLE}")
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends"
+    home.host.check_output(f"apt-get -qq update && {install} {package}")
+    try:
+        for change in (begin, reload):
+            home.host.check_output(change)
+            assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
+            assert not home.reaches(home.lan_address, 445)
+            assert home.reaches("hub", 8081, 20)
+            assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
+    finally:
+        home.host.check_output(f"{end}; apt-get -qq purge {package}")
+    home.come_back()
+    assert not home.reaches(home.lan_address, 445)
+
+
 def test_walls_that_cannot_be_set_leave_nothing_open(home: Home) -> None:
     """Without nft: the network of all servers is down until it is there again."""
     container, device = f"{PROJECT}-user-alice", home.lan_address

@@ -11,6 +11,7 @@ import pytest
 import settings_files
 import trial
 import trial_servers
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.modules import trial as module
 from conftest import Program, RunModule
 from hub_settings import HUB, SPAWNER
@@ -292,6 +293,19 @@ def test_a_trial_that_fails_says_everything_at_once(
         "       two\n"
         "To go on without a trial: jupyterhub_home_trial: false"
     )
+
+
+def test_in_a_network_that_is_shut_no_server_is_tried(
+    engine: Callable[..., Path], run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not reach the hub. The firewall rules, for want of which the network is shut, are set later in a run."""
+    shut = tmp_path / "closed"
+    shut.touch()
+    monkeypatch.setattr(contract, "walls_notes", lambda project: ("", str(shut)))
+    calls = engine('{"problems": []}')
+    assert "failed" not in run_module(module, {**ARGUMENTS, "directory": str(tmp_path)})
+    assert json.loads((calls.parent / "input").read_text())["network"] == ""
+    assert "--network=bridge" in calls.read_text()
 
 
 @pytest.mark.parametrize(("status", "said"), [(137, "without a word (exit status 137)"), (125, "could not be started")])

@@ -264,6 +264,16 @@ def test_what_differs_is_said_and_set(machine: Machine, change: Any, found: str)
     assert machine.check() == ""
 
 
+def test_without_their_file_those_that_are_there_stay(machine: Machine) -> None:
+    """As where somebody has removed the role's folder: what is open and shut is what it was."""
+    machine.walls("set")
+    (machine.folder / "rules.nft").unlink()
+    assert machine.check() == "" and machine.walls("set").returncode == 0
+    assert not (machine.folder / "jhh-home.closed").exists()
+    machine.table.unlink()
+    assert machine.walls("set").returncode == 1 and (machine.folder / "jhh-home.closed").exists()
+
+
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.53", "::1"], ["fe80::1%eth0"], ["nonsense;drop"]])
 def test_what_no_container_can_ask_is_not_opened(machine: Machine, addresses: list[str]) -> None:
     machine.resolvers(*addresses)
