@@ -226,4 +226,6 @@ COMPOSE_VERSION = f"{COMPOSE}.version"
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
 GUARD_FOLDER = "/run/guard"
+# What is mounted on the machine, as its first process sees it; where whoever makes servers reads it.
+MACHINE_MOUNTS, MOUNTS_READ = "/proc/1/mountinfo", "/run/mountinfo"
 GUARD_SOCKET = f"{GUARD_FOLDER}/docker.sock"

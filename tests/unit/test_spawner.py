@@ -1,10 +1,7 @@
 """spawner: what is asked of Docker for a user's server, and what a running one was started with."""
 
 import asyncio
-import contextlib
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +9,11 @@ from typing import Any
 import pytest
 import settings_files
 import spawner as spawner_module
-from docker.errors import APIError, NotFound
-from hub_settings import SPAWNER, Files, mount
+from docker.errors import APIError
+from hub_settings import MOUNTINFO, SPAWNER, Files, mount
 from jupyterhub.spawner import SpawnException
 from mounts import HOME, WORK
+from one_server import Engine
 from spawner import (
     CA_BUNDLE,
     FRESH_SETTINGS,
@@ -26,62 +24,6 @@ from spawner import (
     HomeSpawner,
 )
 from traitlets.config import Config
-
-
-class Engine:
-    """Stands in for Docker's API client and remembers what it was asked to create."""
-
-    base_url, api_version, timeout, image_user = "http+docker://localhost", "1.41", 60, "1000:100"
-
-    def __init__(self) -> None:
-        self.created: dict[str, Any] = {}
-        self.home_owner = 1000
-        self.owners: dict[str, int] = {}  # of other folders
-        self.in_home: list[dict[str, Any]] = []  # containers beside the server's
-        self.removed: list[str] = []
-        self.fails: APIError | None = None  # what it says to a container
-        self.status = 0  # what these end with
-
-    def create_host_config(self, **options: Any) -> dict[str, Any]:
-        return options
-
-    def create_container(self, **options: Any) -> dict[str, str]:
-        if self.fails:
-            raise self.fails
-        if options["name"].endswith("-home"):
-            self.in_home.append(options)
-        else:
-            self.created = options
-        return {"Id": "0123456789abcdef"}
-
-    def inspect_container(self, container: str) -> dict[str, Any]:
-        return {"Config": {"User": self.created.get("user", self.image_user)}}
-
-    @contextlib.contextmanager
-    def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:
-        """The engine's answer with a folder as tar: its head, and then what must not be asked for."""
-        assert url.endswith("/v1.41/containers/0123456789abcdef/archive")
-        head = tarfile.TarInfo("jovyan é")  # such a name comes in a head before the head
-        head.uid = self.home_owner if params["path"] == HOME else self.owners[params["path"].removesuffix("/.")]
-        yield SimpleNamespace(raise_for_status=lambda: None, raw=io.BytesIO(head.tobuf(tarfile.PAX_FORMAT)))
-
-    def remove_container(self, name: str, v: bool, force: bool = False) -> None:
-        assert v, "what an image has as volumes would stay"
-        if force:  # nothing is left of an earlier start
-            raise NotFound(name)
-        self.removed.append(name)
-
-    def start(self, name: str) -> None:
-        assert self.in_home[-1]["name"] == name
-
-    def wait(self, name: str) -> dict[str, int]:
-        return {"StatusCode": self.status}
-
-    def logs(self, name: str) -> bytes:
-        return b"mv: what it says\n"
-
-    def inspect_image(self, image: str) -> dict[str, Any]:
-        return {"Config": {"Cmd": ["jupyterhub-singleuser"]}}
 
 
 @pytest.fixture
@@ -250,6 +192,26 @@ def test_a_folder_with_another_owner_is_not_mounted(files: Files, engine: Engine
     # What the owner mounts in place of ours is not ours to look at.
     engine.owners.clear()
     spawn(engine, {"DockerSpawner": {"mounts": [{"type": "bind", "source": "/srv/other", "target": "/data"}]}})
+
+
+def test_a_folder_whose_disk_is_away_is_not_filled(files: Files, engine: Engine) -> None:
+    """What is in its place may have the right owner. A disk that is mounted when somebody looks there is looked at."""
+    mounts = [mount("/data", source="/mnt/my disk/data", mount_point="/mnt/my disk")]
+    files.write("spawner.json", SPAWNER | {"mounts": mounts})
+    engine.owners |= {"/data": 0}
+    spawn(engine)
+    there = MOUNTINFO.splitlines(keepends=True)
+    files.write("mountinfo", "".join(line for line in there if "disk" not in line))
+    with pytest.raises(SpawnException, match=r"my disk/data is not on its disk: nothing is mounted at /mnt/my disk"):
+        spawn(engine)
+    assert engine.removed == ["0123456789abcdef"]
+    engine.looked_at = lambda: files.write("mountinfo", MOUNTINFO)
+    spawn(engine)
+    # While nothing is known, nothing is filled.
+    (files.folder / "mountinfo").unlink()
+    engine.looked_at = lambda: None
+    with pytest.raises(FileNotFoundError):
+        spawn(engine)
 
 
 @pytest.mark.parametrize(("source", "refused"), [("/srv/data", SpawnException), ("/srv/other", APIError)])

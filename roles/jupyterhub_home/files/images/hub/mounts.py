@@ -1,11 +1,14 @@
 """What is mounted into a user's server, and who the server runs as because of it."""
 
 import os
+import re
+from pathlib import Path
 
 from docker.errors import APIError
 from jupyterhub.spawner import SpawnException
 from settings_files import Settings
 
+MACHINE_MOUNTS = Path("/run/mountinfo")  # what is mounted on the machine, now
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
 OTHER_FOLDER = 424  # the status of a start for which a folder is not what it was; the engine has no such
@@ -62,6 +65,24 @@ def of_another_owner(user: str, mount: Settings, owner: int) -> Exception:
         mount,
         f"belongs to {owner} now, not to {mount['uid']} as when this hub was last set up. Has somebody put another "
         "folder or a link in its place, or is its disk not mounted? If all is well, set the hub up again.",
+    )
+
+
+def mount_points() -> set[str]:
+    """Where something is mounted on the machine (proc_pid_mountinfo(5))."""
+    places = [line.split(b" ")[4] for line in MACHINE_MOUNTS.read_bytes().splitlines()]
+    plain = [re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), place) for place in places]
+    return {place.decode(errors="surrogateescape") for place in plain}
+
+
+def not_mounted(user: str, mount: Settings) -> Exception:
+    """The refusal where nothing is mounted at the place where the disk of a folder was."""
+    place = mount["mount_point"]
+    return refusal(
+        user,
+        mount,
+        f"is not on its disk: nothing is mounted at {place} now, as something was when this hub was last set up. "
+        "Mount it. If it is meant to be so, set the hub up without the entry, then again with it.",
     )
 
 

@@ -17,7 +17,18 @@ from docker.errors import APIError, DockerException, NotFound, create_api_error_
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub.spawner import SpawnException
-from mounts import HOME, OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner, other_folder
+from mounts import (
+    HOME,
+    OTHER_FOLDER,
+    WORK,
+    identity,
+    mount_points,
+    mounts_for,
+    not_mounted,
+    not_there,
+    of_another_owner,
+    other_folder,
+)
 from settings_files import Settings, read_json
 from traitlets import Unicode, default
 
@@ -260,9 +271,11 @@ class HomeSpawner(DockerSpawner):
         for mount in self.settings["mounts"]:
             if (mount["source"], mount["target"]) in bound:
                 owner = await self.owner(container, f"{mount['target']}/.")  # also if a link of the user's leads there
-                if owner != mount["uid"]:
+                # Only now: what is mounted when somebody looks there (autofs) has been looked at.
+                away = mount["mount_point"] not in mount_points()
+                if away or owner != mount["uid"]:
                     await self.docker("remove_container", container, v=True)
-                    raise of_another_owner(self.user.name, mount, owner)
+                    raise not_mounted(self.user.name, mount) if away else of_another_owner(self.user.name, mount, owner)
 
     async def prepare_home(self, container: str) -> None:
         """Make the home belong to whom the server will run as, and put the settings aside if the user said so.
