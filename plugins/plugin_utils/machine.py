@@ -7,6 +7,7 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders, check_way
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import check_schedule
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import check_overlap
@@ -163,4 +164,5 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_limits(good, machine, report)
     check_firewall(machine, report)
     check_overlap(good, machine, report)
+    check_schedule(good, machine, report)
     check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"])

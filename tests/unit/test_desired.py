@@ -32,6 +32,8 @@ MACHINE: dict[str, Any] = {
     },
     "programs": ["ip", "mmdebstrap", "nft"],
     "systemd": True,
+    "job": {"checkout": "/home/kim/100% mine", "host": "localhost"},
+    "schedule": {"linked": False, "failed": False},
     "project": {"network": "none", "bridge": ""},
     "routes": [],
     "dpkg_broken": False,
