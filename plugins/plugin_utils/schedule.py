@@ -55,7 +55,8 @@ Wants=network-online.target
 Type=oneshot
 User=root
 WorkingDirectory={job["checkout"].replace("%", "%%")}
-Environment=LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 "ARGS=--limit {job["host"]}"
+Environment=LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 ANSIBLE_NO_TARGET_SYSLOG=1
+Environment="ARGS=--limit {job["host"]}"
 ExecStart=/usr/bin/python3 scripts/hub.py renew
 """
     timer = f"""# Written by Ansible.
