@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible import context
 from ansible.plugins.action import ActionBase
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
@@ -16,6 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import check
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import check_plain
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.run import has_ended, report_run, runs, this_run
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import job
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.sources import check_files, templated
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import check_removals, check_renamed
@@ -129,6 +131,8 @@ class ActionModule(ActionBase):
                 "msg": f"{report.text(self.done)}\nAnd looking at the machine failed: {why}",
             }
         machine = probe["machine"]
+        checkout, inventories = self.role.resolve().parents[1], context.CLIARGS.get("inventory") or ()
+        machine["job"] = job(self._connection.transport, inventories, checkout, task_vars["inventory_hostname"])
         settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
         checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if self.entry == "main":

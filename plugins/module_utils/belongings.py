@@ -139,6 +139,15 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     return found
 
 
+def schedule(project: str) -> dict[str, bool]:
+    """Of the timer that renews images: whether systemd has it, in part at least, and whether its last run failed."""
+    service = contract.renew_service(project)
+    return {
+        "linked": any((UNITS / unit).is_symlink() for unit in (contract.renew_timer(project), service)),
+        "failed": (output("systemctl", "is-failed", service) or "").strip() == "failed",
+    }
+
+
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:
     """What is there to uninstall: all that the project has, by kind, the projects on the machine, each with its
     folder, and the project that the given folder belongs to. Nothing while an engine does not answer."""

@@ -23,6 +23,7 @@ WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
+RENEW = "renew"
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -36,6 +37,7 @@ class Folder(NamedTuple):
 FOLDERS = (
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
+    Folder(RENEW, exact=True),
     Folder("secrets", exact=True),
     Folder(USERS, exact=False),
     Folder(WALLS, exact=True),
@@ -212,9 +214,29 @@ def walls_file(project: str) -> str:
     return f"{WALLS}/{walls_unit(project)}"
 
 
+def renew_timer(project: str) -> str:
+    """The unit that says when images are renewed."""
+    return f"{project}-renew.timer"
+
+
+def renew_service(project: str) -> str:
+    """The unit that renews them, which the timer starts."""
+    return f"{project}-renew.service"
+
+
+def renew_file(unit: str) -> str:
+    """Where one of these two is, below the project's directory."""
+    return f"{RENEW}/{unit}"
+
+
 def units(project: str) -> dict[str, str]:
     """The units, each with the place of its file below the project's directory."""
-    return {watch_unit(project): watch_file(project), walls_unit(project): walls_file(project)}
+    renewing = (renew_timer(project), renew_service(project))
+    return {
+        watch_unit(project): watch_file(project),
+        walls_unit(project): walls_file(project),
+        **{unit: renew_file(unit) for unit in renewing},
+    }
 
 
 # --- Keys of labels --------------------------------------------------------
@@ -232,4 +254,6 @@ COMPOSE_VERSION = f"{COMPOSE}.version"
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
 GUARD_FOLDER = "/run/guard"
+# What is mounted on the machine, as its first process sees it; where whoever makes servers reads it.
+MACHINE_MOUNTS, MOUNTS_READ = "/proc/1/mountinfo", "/run/mountinfo"
 GUARD_SOCKET = f"{GUARD_FOLDER}/docker.sock"

@@ -173,7 +173,7 @@ def other_name(project: str, service: str) -> str:
 
 
 def units_at_work(project: str, directory: Path) -> list[str]:
-    """Those of the project's units that are at work, and stay so after a reboot."""
+    """Those of the project's units that are at work, or will be started by another, and stay so after a reboot."""
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
     units = contract.units(project)
     # The properties of each, an empty line between two.
@@ -183,6 +183,8 @@ def units_at_work(project: str, directory: Path) -> list[str]:
     for (unit, file), text in zip(units.items(), printed.split("\n\n"), strict=False):
         shown = dict(line.split("=", 1) for line in text.splitlines())
         place = os.path.realpath(shown.pop("FragmentPath", ""))
+        if unit == contract.renew_service(project) and shown.get("UnitFileState") == "linked":
+            shown |= {"ActiveState": "active", "UnitFileState": "enabled"}  # as its timer is
         if shown == right and place == os.path.realpath(directory / file):
             found.append(unit)
     return found

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
-from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present
+from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
     project_state,
@@ -141,6 +141,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         asked_dpkg = pool.submit(dpkg_broken)
         asked_port = pool.submit(port_holder, wanted["project"], wanted["bind_address"], wanted["port"])
         asked_units = pool.submit(units_at_work, wanted["project"], directory)
+        asked_schedule = pool.submit(schedule, wanted["project"])
         asked_walls = pool.submit(walls, wanted["project"], directory)
         asked_routes = pool.submit(routes, wanted["project"])
         known_images = images()
@@ -169,6 +170,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "images": known_images,
         "project": {**project, "found": sentences(found)},
         "units": asked_units.result(),
+        "schedule": asked_schedule.result(),
         "walls": walls_are,
         "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
         "routes": asked_routes.result(),

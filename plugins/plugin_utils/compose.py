@@ -113,8 +113,9 @@ def settings_volumes(settings: dict[str, Any]) -> list[str]:
 
 
 def socket_access(socket_gid: int | None) -> dict[str, Any]:
-    """What whoever has the engine's socket has."""
-    return {"group_add": [str(socket_gid)], "volumes": [f"{contract.SOCKET}:{contract.SOCKET}"]}
+    """What whoever makes servers has: the engine, and the list that says whether the disks of folders are there."""
+    mounts = f"{contract.MACHINE_MOUNTS}:{contract.MOUNTS_READ}:ro"
+    return {"group_add": [str(socket_gid)], "volumes": [f"{contract.SOCKET}:{contract.SOCKET}", mounts]}
 
 
 def hub_service(settings: dict[str, Any], socket_gid: int | None) -> dict[str, Any]:

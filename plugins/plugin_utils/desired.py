@@ -19,6 +19,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import notes_about_schedule, schedule_files
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
     network_label,
@@ -59,6 +60,11 @@ def compose_text(project: dict[str, Any]) -> str:
     return f"# Written by Ansible; edit the variables instead.\n{text}"
 
 
+def writers() -> list[str]:
+    """The text of what writes the files."""
+    return [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
+
+
 def context_files(images: dict[str, Any], contexts: Path) -> dict[str, Any]:
     """The files that images are built with, below the role's folder on the machine."""
     own = [f"{build['name']}/{path}" for build in images["builds"] for path in tree(contexts / build["name"])]
@@ -95,6 +101,10 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",
+        "renew_units": [
+            f"{directory}/{contract.renew_file(unit)}"
+            for unit in (contract.renew_timer(project), contract.renew_service(project))
+        ],
         "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
     }
@@ -129,17 +139,18 @@ def desired(
     files = {
         **there,
         **project_files(good, compose, spawner, trial),
+        **schedule_files(good, machine["job"]),
         contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
         contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
     }
     whole = {path: with_content(file) for path, file in files.items()}
-    writers = [(PLUGINS / name).read_text(encoding="utf-8") for name in WRITERS]
     return {
         "docker": docker_needs(good, machine),
         "notes": [
             *notes_about(machine),
             *notes_about_walls(good, machine),
+            *notes_about_schedule(good, machine),
             *([] if good["guard"] else [WITHOUT_GUARD]),
             # Only when a run has much to do: the owner has read it, and may want it so.
             *(notes_about_disk(good, machine) if images["missing"] else []),
@@ -149,7 +160,7 @@ def desired(
         "spawner": spawner,
         "contexts": there,
         "files": files,
-        "files_digest": digest(whole, secret, extra, writers),
+        "files_digest": digest(whole, secret, extra, writers()),
         "trial_digest": trial,
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),

@@ -7,6 +7,7 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders, check_way
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import check_schedule
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import SUPPORTED, SYSTEMS, system_key
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import present
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said, size_in_bytes
@@ -164,6 +165,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_limits(good, machine, report)
     check_firewall(machine, report)
     check_overlap(good, machine, report)
+    check_schedule(good, machine, report)
     # Where the list has a mistake, who has which uid is not known yet.
     uids = {} if report.about("users") else {user["name"]: user.get("uid") for user in good["users"] if present(user)}
     check_folders(good["mounts"], machine["folders"], report, machine["noted_mount_points"], uids)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import CALENDAR
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, said, size_in_bytes
 
 # Debian's own, and the default.
@@ -147,6 +148,12 @@ RULES = (
             EXAMPLE_VALUES[PREFIX + name],
         )
         for name in ("user_image", "base_image")
+    ),
+    Rule(
+        "renew",
+        lambda text: not text or bool(CALENDAR.fullmatch(text)),
+        "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
+        EXAMPLE_VALUES[f"{PREFIX}renew"],
     ),
     Rule(
         "ca_bundle",

@@ -37,6 +37,7 @@ EXAMPLE_VALUES = {
     f"{PREFIX}hub_packages": "[oauthenticator]",
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",
     f"{PREFIX}base_image": "debian:13",
+    f"{PREFIX}renew": '"Sun 04:30"',
     f"{PREFIX}config": "{Spawner: {start_timeout: 120}}",
     f"{PREFIX}extra_config": "|, and below it Python, indented by two spaces",
 }

@@ -18,6 +18,9 @@ MOUNTS: list[dict[str, Any]] = [
     {"source": SHARED, "target": "/home/jovyan/shared"},
     {"source": f"{PRIVATE}/{{username}}", "target": "/home/jovyan/private", "users": [USER]},
 ]
+DISK = "/srv/a disk"
+MOUNT = f"mount -t tmpfs -o size=1m,uid=1000,mode=755 none '{DISK}'"
+ON_DISK = {"jupyterhub_home_mounts": [{"source": DISK, "target": "/home/jovyan/disk", "users": [USER]}]}
 REPLACE = """
 import os
 shared = '/home/jovyan/shared'
@@ -116,26 +119,53 @@ def test_a_folder_that_is_gone_is_said(host: Host, user: HubClient, older: dict[
     assert f"The server of bob is not started: {PRIVATE}/bob is not there. Is its disk mounted?" in log
 
 
-def test_an_empty_folder_in_the_place_of_a_disk_is_not_filled(host: Host) -> None:
-    """It was mounted when the hub was set up, and is not any more."""
-    disk = "/srv/disk"
-    mounts = [{"source": disk, "target": "/home/jovyan/disk", "users": [USER]}]
-    host.check_output(f"mkdir -p {disk} && mount -t tmpfs -o size=1m,uid=1000,mode=755 none {disk}")
+@pytest.fixture
+def disk(host: Host) -> Iterator[str]:
+    """A file system that is mounted, on a folder with the same owner, and a hub that was set up with it."""
+    host.check_output(f"mkdir -p '{DISK}' && chown 1000 '{DISK}' && {MOUNT}")
     try:
-        done = playbook(host, {"jupyterhub_home_mounts": mounts}, shared=False)
+        done = playbook(host, ON_DISK, shared=False)
         assert done.returncode == 0, done.stdout[-3000:]
-        host.check_output(f"umount {disk} && chown 1000 {disk}")
-        settings = host.file(SETTINGS).content_string
-        done = playbook(host, {"jupyterhub_home_mounts": mounts}, shared=False)
-        assert done.returncode != 0
-        said = " ".join(done.stdout.split())
-        assert f"nothing is mounted at {disk}, where {disk} is, and something was when this hub was last set up" in said
-        assert f"Do: mount {disk}" in said
-        assert host.file(SETTINGS).content_string == settings
+        yield DISK
     finally:
-        host.run(f"umount {disk}")
+        host.run(f"umount '{DISK}'")
         done = playbook(host, {}, shared=False)
-        host.check_output(f"rmdir {disk}")
+        host.check_output(f"rmdir '{DISK}'")
     assert done.returncode == 0, done.stdout[-3000:]
     # Without the entry in between, it is meant.
-    assert disk not in host.file(SETTINGS).content_string
+    assert DISK not in host.file(SETTINGS).content_string
+
+
+def test_an_empty_folder_in_the_place_of_a_disk_is_not_filled(host: Host, disk: str, user: HubClient) -> None:
+    """It was mounted when the hub was set up, and is not any more: neither at a run nor at the start of a server. The
+    guard sees it at once, and fills the folder where nothing is noted of a disk."""
+    user.spawn()
+    user.stop()
+    host.check_output(f"umount '{disk}'")
+    settings = host.file(SETTINGS).content_string
+    done = playbook(host, ON_DISK, shared=False)
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert f"nothing is mounted at {disk}, where {disk} is, and something was when this hub was last set up" in said
+    assert f"Do: mount '{disk}'" in said
+    assert host.file(SETTINGS).content_string == settings
+
+    with pytest.raises(HubError, match=r"424.*the folder for /home/jovyan/disk is not the one"):
+        user.spawn()
+    assert host.run(f"docker container inspect jupyterhub-home-user-{USER}").failed
+    log = host.check_output("docker logs --since 1m jupyterhub-home-guard 2>&1")
+    assert f"The server of bob is not started: {disk} is not on its disk: nothing is mounted at {disk} now" in log
+    assert host.check_output(f"ls -A '{disk}'") == ""
+
+    unnoted = json.loads(settings)
+    for mount in unnoted["mounts"]:
+        mount["mount_point"] = "/"
+    place(host, json.dumps(unnoted))
+    user.spawn()
+    user.enter().raise_for_status()
+    user.run("open('/home/jovyan/disk/lost', 'w').close()")
+    user.stop()
+    assert host.check_output(f"ls -A '{disk}'") == "lost"
+    place(host, settings)
+    host.check_output(f"rm '{disk}/lost' && {MOUNT}")
+    user.spawn()

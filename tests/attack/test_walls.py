@@ -303,8 +303,12 @@ def test_a_moment_without_walls_ends(home: Home, moment: str) -> None:
 # Another firewall of Debian's: its package, how it begins, takes up its rules again, and ends.
 FIREWALLS = {
     "ufw": ("ufw", "ufw allow 8000/tcp && ufw --force enable", "ufw reload", "ufw --force disable"),
-    "firewalld": ("firewalld", "systemctl start firewalld", "firewall-cmd --reload", "systemctl stop firewalld"),
-}
+    # Docker looks for firewalld when it starts, and only then tells it which interfaces are its own.
+    "firewalld": (
+        "firewalld", "systemctl start firewalld && systemctl restart docker", "firewall-cmd --reload",
+        "systemctl stop firewalld",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("firewall", FIREWALLS)
@@ -315,7 +319,8 @@ def test_beside_another_firewall(home: Home, firewall: str) -> None:
     home.host.check_output(f"apt-get -qq update && {install} {package}")
     try:
         for change in (begin, reload):
-            home.host.check_output(change)
+            home.host.check_output(f"systemctl reset-failed docker; {change}")
+            wait_until(lambda: home.alice.get("/hub/health").ok, "the hub")
             assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
             assert not home.reaches(home.lan_address, 445)
             assert home.reaches("hub", 8081, 20)

@@ -15,7 +15,8 @@ import rows_users
 
 ROWS = [*rows_users.ROWS, *rows_addresses.ROWS, *rows_servers.ROWS, *rows_images.ROWS, *rows_config.ROWS]
 
-# Variables that cannot be set together with the others, and the function in test_variables.py that tests each.
+# Variables that cannot be set together with the others, and the function that tests each, in test_variables.py, or in
+# tests/quickstart where the machine is its own controller.
 ELSEWHERE = {
     "jupyterhub_home_users[].renamed_from": "test_a_renamed_user_finds_the_old_files",
     "jupyterhub_home_allow_no_users": "test_no_users",
@@ -27,4 +28,5 @@ ELSEWHERE = {
     "jupyterhub_home_docker_source": "test_docker_source",
     "jupyterhub_home_free_disk_min": "test_free_disk",
     "jupyterhub_home_trial": "test_trial",
+    "jupyterhub_home_renew": "test_renewing_by_a_schedule",
 }

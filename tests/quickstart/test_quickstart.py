@@ -241,3 +241,36 @@ def test_make_help_lists_the_targets(installed: Installed) -> None:
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for target in ("hub", "vault", "password", "test", "test-fast", "bench"):
         assert re.search(rf"^ +make {target} +\S", listed, re.M)
+
+
+def test_renewing_by_a_schedule(installed: Installed) -> None:
+    """A timer does it with nobody's password, where there is systemd."""
+    root, unit, checkout = installed.root, "jupyterhub-home-renew", installed.checkout
+    settings = f"{checkout}/group_vars/jupyterhub/main.yml"
+    root.check_output(f"echo 'jupyterhub_home_renew: \"Sun 04:30\"' >>{settings}")
+    if not root.file("/run/systemd/system").exists:
+        with pytest.raises(subprocess.CalledProcessError) as refused:
+            run_again(installed)
+        assert "it is 'Sun 04:30', but this machine has no systemd" in " ".join(refused.value.stdout.split())
+        return
+    assert re.search(r"\bfailed=0\b", run_again(installed))
+    following = root.check_output(f"systemctl show --property=NextElapseUSecRealtime --value {unit}.timer")
+    assert re.match(r"Sun \S+ 04:30:00", following)
+    root.check_output(f"systemctl start {unit}")
+    log = " ".join(root.check_output(f"journalctl --unit {unit} --output cat").split())
+    assert re.search(r"Nothing to renew: the packages|Renewed jupyterhub-home/", log), log[-3000:]
+    assert "Invoked with" not in log  # what each module notes for the machine's log would hide the rest
+    assert root.check_output(f"find {checkout} -user root") == ""
+
+    root.check_output(f"mv {checkout}/.vault-password /root/")
+    assert root.run(f"systemctl start {unit}").failed
+    root.check_output(f"mv /root/.vault-password {checkout}/")
+    output = " ".join(run_again(installed).split())
+    assert re.search(r"\bchanged=0\b", output), output
+    assert "The images could not be renewed when it was time (jupyterhub_home_renew)" in output
+
+    subprocess.run([*installed.exec(installed.user, checkout), "git", "checkout", "--quiet", "."], check=True)
+    run_again(installed)
+    assert root.check_output(f"find /etc/systemd /opt/jupyterhub-home -name '{unit}*'") == ""
+    assert root.run(f"systemctl list-unit-files --no-legend '{unit}*'").stdout == ""  # and no success
+    assert re.search(r"\bchanged=0\b", run_again(installed))

@@ -8,6 +8,7 @@ import configuration
 import disk
 import engine_watch
 import jupyterhub.roles
+import mounts
 import pytest
 import settings_files
 from traitlets.config import Config
@@ -26,6 +27,13 @@ SPAWNER = {
     "ca_bundle": None,
     "idle_timeout": 1000,
 }
+# What is mounted on the machine.
+MOUNTINFO = """\
+22 27 0:21 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:30 / /mnt/my\\040disk rw - vfat /dev/sdb1 rw,uid=1000
+31 22 0:31 / /mnt/auto rw - autofs systemd-1 rw
+32 31 0:32 / /mnt/auto rw shared:9 master:2 - nfs4 nas:/x rw
+"""
 USERS = {
     "alice": {"admin": True, "groups": ["staff"], "session": "a1"},
     "bob": {"admin": False, "groups": [], "session": "b1"},
@@ -41,6 +49,7 @@ def mount(target: str, **values: Any) -> dict[str, Any]:
         "users": None,
         "uid": 0,
         "gid": 0,
+        "mount_point": "/",
         **values,
     }
 
@@ -55,6 +64,7 @@ class Files:
         self.write("users.json", USERS)
         self.write("proxy-token", "secret-of-the-proxy\n")
         self.write("users-token", "secret-of-ansible\n")
+        self.write("mountinfo", MOUNTINFO)
 
     def write(self, name: str, content: Any) -> None:
         text = content if isinstance(content, str) else json.dumps(content)
@@ -73,6 +83,7 @@ def settings_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "EXTRA": "extra.py",
     }.items():
         monkeypatch.setattr(settings_files, constant, folder / name)
+    monkeypatch.setattr(mounts, "MACHINE_MOUNTS", folder / "mountinfo")
     # Neither roles, threads nor hooks in SQLAlchemy stay behind.
     monkeypatch.setattr(jupyterhub.roles, "get_default_roles", jupyterhub.roles.get_default_roles)
     monkeypatch.setattr(engine_watch, "end_without_engine", lambda: None)

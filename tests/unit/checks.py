@@ -51,6 +51,8 @@ MACHINE = {
     "folders": {},
     "noted_mount_points": {},
     "firewall": "",
+    "systemd": True,
+    "job": {"checkout": "/home/kim/hub", "host": "localhost"},
     "routes": [],
     "project": {"network": "none", "bridge": ""},
 }

@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import mounts
 import pytest
 import settings_files
 import spawner
@@ -17,9 +18,9 @@ CONTRACT = ROOT / "plugins/module_utils/contract.py"
 # Labels, ids, ends of names, and files that more than one part knows.
 NAMES = re.compile(
     r"com\.docker\.compose|jupyterhub-home\.(project|user|trial|settings|tokens)|5808[12]"
-    r"|-(hub|proxy|data|aside|trial|user-|(watch|walls)\.service)$|(?<!jupyterhub)-home$|^proxy$"
+    r"|-(hub|proxy|data|aside|trial|user-|(watch|walls|renew)\.(service|timer))$|(?<!jupyterhub)-home$|^proxy$"
     r"|^(compose\.yml|written\.json|users\.json|undeclared\.json)$"
-    r"|^/?watch(/.*)?$|^/?walls/|^/?images/|/images$|/etc/jupyterhub-home"
+    r"|^/?watch(/.*)?$|^/?walls/|^/?renew/|^/?images/|/images$|/etc/jupyterhub-home"
     r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|generation|tried)|secrets/.+|users/.+)$"
 )
 
@@ -72,6 +73,7 @@ def test_the_hub_has_the_same_names() -> None:
     theirs = [settings_files.HUB, settings_files.SPAWNER, settings_files.EXTRA, settings_files.USERS_TOKEN]
     assert theirs == [folder / Path(file).name for file in ours]
     assert contract.LABEL == spawner.LABEL
+    assert Path(contract.MOUNTS_READ) == mounts.MACHINE_MOUNTS
 
 
 @pytest.mark.parametrize("user", ["alice", "alice.b", "eva_m", "x-home", "a-2e", "zoë", "b@c"])

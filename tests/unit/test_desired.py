@@ -32,6 +32,8 @@ MACHINE: dict[str, Any] = {
     },
     "programs": ["ip", "mmdebstrap", "nft"],
     "systemd": True,
+    "job": {"checkout": "/home/kim/100% mine", "host": "localhost"},
+    "schedule": {"linked": False, "failed": False},
     "project": {"network": "none", "bridge": ""},
     "routes": [],
     "dpkg_broken": False,
@@ -345,6 +347,9 @@ def test_a_service_and_a_folder_of_the_contract_follow(monkeypatch: pytest.Monke
 
 
 # --- The guard --------------------------------------------------------------------------------------------------------
+MOUNTED = "/proc/1/mountinfo:/run/mountinfo:ro"
+
+
 def services(**settings: Any) -> Any:
     return yaml.safe_load(derive(**settings)["files"]["compose.yml"]["content"])["services"]
 
@@ -360,11 +365,13 @@ def test_the_guard_alone_has_the_engines_socket() -> None:
     assert hub["environment"] == {"DOCKER_HOST": "unix:///run/guard/docker.sock"}
     assert "sockets:/run/guard:ro" in hub["volumes"] and "sockets:/run/guard" in guard["volumes"]
     assert not any("run/guard" in volume for volume in project["proxy"]["volumes"])
+    # And it alone sees what is mounted on the machine.
+    assert [name for name, service in project.items() if MOUNTED in service["volumes"]] == ["guard"]
 
 
 def test_without_the_guard_the_hub_has_the_socket_and_every_run_says_so() -> None:
     hub = services(guard=False)["hub"]
-    assert "/var/run/docker.sock:/var/run/docker.sock" in hub["volumes"] and hub["group_add"]
+    assert {"/var/run/docker.sock:/var/run/docker.sock", MOUNTED} < set(hub["volumes"]) and hub["group_add"]
     assert "environment" not in hub
     assert any("jupyterhub_home_guard: false" in note for note in derive(guard=False)["notes"])
     assert not any("guard" in note for note in derive()["notes"])

@@ -38,10 +38,14 @@ def test_who_watches(program: Program, tmp_path: Path, name: str, value: str) ->
 def test_each_unit_for_itself(program: Program, tmp_path: Path) -> None:
     shown = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\nFragmentPath="
     texts = [f"{shown}{tmp_path}/{file}" for file in contract.units("home").values()]
-    program("systemctl", f"echo '{texts[0]}\n\n{texts[1]}'")
+    # The last is linked, and started by its timer.
+    *texts, waits = texts
+    waiting = waits.replace("=active", "=inactive").replace("=enabled", "=linked")
+    program("systemctl", "echo '" + "\n\n".join([*texts, waiting]) + "'")
     assert drift.units_at_work("home", tmp_path) == list(contract.units("home"))
-    program("systemctl", f"echo '{texts[0].replace('enabled', '')}\n\n{texts[1]}'")
-    assert drift.units_at_work("home", tmp_path) == ["home-walls.service"]
+    gone = waits.replace("=active", "=inactive").replace("=enabled", "=")
+    program("systemctl", "echo '" + "\n\n".join([texts[0].replace("enabled", ""), *texts[1:], gone]) + "'")
+    assert drift.units_at_work("home", tmp_path) == ["home-walls.service", "home-renew.timer"]
 
 
 class Project:

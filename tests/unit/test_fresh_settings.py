@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from spawner import PUT_ASIDE
+from mounts import PUT_ASIDE
 
 
 def test_settings_are_put_aside_and_nothing_else(tmp_path: Path) -> None:

@@ -159,6 +159,10 @@ def test_a_folder_that_is_another_one_is_not_mounted(
     assert refused.message.startswith("Your server was not started, because the folder for /data is not the one")
     hub.engine.folders_owner = 1234
     assert hub.create(body)[0] == 201
+    # Nor is an empty one in the place of a disk.
+    files.write("spawner.json", SPAWNER | {"mounts": [mount("/data", uid=1234, mount_point="/srv")]})
+    assert hub.create(body)[0] == OTHER_FOLDER
+    assert "guard: The server of bob is not started: /srv/x is not on its disk" in capfd.readouterr().err
 
 
 def test_an_engine_that_does_not_answer(guarded: Guarded) -> None:

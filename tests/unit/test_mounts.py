@@ -1,11 +1,14 @@
 """mounts: what a user's server gets, and who it runs as because of it."""
 
+from pathlib import Path
 from typing import Any
 
+import mounts
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import ways
 from docker.errors import APIError
-from hub_settings import mount
-from mounts import OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner
+from hub_settings import MOUNTINFO, mount
+from mounts import OTHER_FOLDER, WORK, identity, mount_points, mounts_for, not_mounted, not_there, of_another_owner
 
 
 def test_mounts_for_a_user() -> None:
@@ -39,12 +42,22 @@ def test_who_a_server_runs_as(
     assert identity(mounts, uid) == {"user": user, "group_add": groups}
 
 
+def test_what_is_mounted_on_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the run finds it, which notes where the disks of folders are."""
+    table = tmp_path / "mountinfo"
+    table.write_bytes(MOUNTINFO.encode() + b"33 22 0:33 / /mnt/f\xc3\xbcr\xff\\134 rw - ext4 /dev/sdc1 rw\n")
+    monkeypatch.setattr(mounts, "MACHINE_MOUNTS", table)
+    monkeypatch.setattr(ways, "MOUNTS", table)
+    assert mount_points() == {"/", "/mnt/my disk", "/mnt/auto", "/mnt/für\udcff\\"} == ways.mount_points().keys()
+
+
 def test_the_words_for_a_folder_that_is_not_what_it_was() -> None:
     """Those for the user name no folder of the machine."""
-    data = mount("/data", source="/srv/data", uid=7)
+    data = mount("/data", source="/srv/data", uid=7, mount_point="/srv")
     gone = not_there("kim", [data], APIError("", explanation="bind source path does not exist: /srv/data"))
     for refused, log in (
         (of_another_owner("kim", data, 0), "/srv/data belongs to 0 now, not to 7 as when this hub was last set up."),
+        (not_mounted("kim", data), "/srv/data is not on its disk: nothing is mounted at /srv now,"),
         (gone, "/srv/data is not there. Is its disk mounted?"),
     ):
         refusal: Any = refused

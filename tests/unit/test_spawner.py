@@ -9,14 +9,13 @@ import pytest
 import settings_files
 import spawner as spawner_module
 from docker.errors import APIError
-from hub_settings import SPAWNER, Files, mount
+from hub_settings import MOUNTINFO, SPAWNER, Files, mount
 from jupyterhub.spawner import SpawnException
-from mounts import HOME, WORK
+from mounts import HOME, PUT_ASIDE, WORK
 from spawner import (
     CA_BUNDLE,
     FRESH_SETTINGS,
     FRESH_SETTINGS_VARIABLE,
-    PUT_ASIDE,
     SERVER_SETTINGS,
     WITHOUT_PACKAGES,
 )
@@ -104,6 +103,26 @@ def test_a_folder_with_another_owner_is_not_mounted(files: Files, engine: Engine
     # What the owner mounts in place of ours is not ours to look at.
     engine.owners.clear()
     spawn(engine, {"DockerSpawner": {"mounts": [{"type": "bind", "source": "/srv/other", "target": "/data"}]}})
+
+
+def test_a_folder_whose_disk_is_away_is_not_filled(files: Files, engine: Engine) -> None:
+    """What is in its place may have the right owner. A disk that is mounted when somebody looks there is looked at."""
+    mounts = [mount("/data", source="/mnt/my disk/data", mount_point="/mnt/my disk")]
+    files.write("spawner.json", SPAWNER | {"mounts": mounts})
+    engine.owners |= {"/data": 0}
+    spawn(engine)
+    there = MOUNTINFO.splitlines(keepends=True)
+    files.write("mountinfo", "".join(line for line in there if "disk" not in line))
+    with pytest.raises(SpawnException, match=r"my disk/data is not on its disk: nothing is mounted at /mnt/my disk"):
+        spawn(engine)
+    assert engine.removed == ["0123456789abcdef"]
+    engine.looked_at = lambda: files.write("mountinfo", MOUNTINFO)
+    spawn(engine)
+    # While nothing is known, nothing is filled.
+    (files.folder / "mountinfo").unlink()
+    engine.looked_at = lambda: None
+    with pytest.raises(FileNotFoundError):
+        spawn(engine)
 
 
 @pytest.mark.parametrize(("source", "refused"), [("/srv/data", SpawnException), ("/srv/other", APIError)])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import ways as module
 from ansible_collections.jupyterhub.home.plugins.module_utils.ways import Ways, noted_mount_points
+from hub_settings import MOUNTINFO
 
 OTHER = 1234
 
@@ -102,14 +103,6 @@ def test_whether_root_alone_can_replace_a_folder(
         machine.mounted[str(there)] = "vfat"
         machine.mount_point.cache_clear()
         assert machine.folder(there / path)["loose"] == {}
-
-
-MOUNTINFO = """\
-22 27 0:21 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 22 0:30 / /mnt/my\\040disk rw - vfat /dev/sdb1 rw,uid=1000
-31 22 0:31 / /mnt/auto rw - autofs systemd-1 rw
-32 31 0:32 / /mnt/auto rw shared:9 master:2 - nfs4 nas:/x rw
-"""
 
 
 FSTAB = """\

@@ -1,15 +1,32 @@
 """What is mounted into a user's server, and who the server runs as because of it."""
 
 import os
+import re
+from pathlib import Path
 
 from docker.errors import APIError
 from jupyterhub.spawner import SpawnException
 from settings_files import Settings
 
+MACHINE_MOUNTS = Path("/run/mountinfo")  # what is mounted on the machine, now
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
 OTHER_FOLDER = 424  # the status of a start for which a folder is not what it was; the engine has no such
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
+# Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
+NOTHING_OF_THE_HOME = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
+}  # fmt: skip
+# Puts a user's settings into a folder of the home; what a new home begins with is there again.
+PUT_ASIDE = """\
+chmod u+rwx "$0" && cd "$0" || exit
+kept=old-settings-$(date +%Y-%m-%d-%H%M%S)
+for name in .jupyter .ipython .config .local/share/jupyter .local/etc .bashrc .bash_profile .bash_login .profile; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    mkdir -p "$kept/$(dirname "$name")" && mv "$name" "$kept/$name" || exit
+    if [ -e "/etc/skel/$name" ]; then cp -R "/etc/skel/$name" "$name"; fi
+done
+"""
 
 
 def mounts_for(user: str, mounts: list[Settings]) -> list[Settings]:
@@ -65,6 +82,24 @@ def of_another_owner(user: str, mount: Settings, owner: int) -> Exception:
         mount,
         f"belongs to {owner} now, not to {mount['uid']} as when this hub was last set up. Has somebody put another "
         "folder or a link in its place, or is its disk not mounted? If all is well, set the hub up again.",
+    )
+
+
+def mount_points() -> set[str]:
+    """Where something is mounted on the machine (proc_pid_mountinfo(5))."""
+    places = [line.split(b" ")[4] for line in MACHINE_MOUNTS.read_bytes().splitlines()]
+    plain = [re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), place) for place in places]
+    return {place.decode(errors="surrogateescape") for place in plain}
+
+
+def not_mounted(user: str, mount: Settings) -> Exception:
+    """The refusal where nothing is mounted at the place where the disk of a folder was."""
+    place = mount["mount_point"]
+    return refusal(
+        user,
+        mount,
+        f"is not on its disk: nothing is mounted at {place} now, as something was when this hub was last set up. "
+        "Mount it. If it is meant to be so, set the hub up without the entry, then again with it.",
     )
 
 

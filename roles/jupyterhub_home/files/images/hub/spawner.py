@@ -17,7 +17,20 @@ from docker.errors import APIError, DockerException, NotFound, create_api_error_
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
 from jupyterhub.spawner import SpawnException
-from mounts import HOME, OTHER_FOLDER, WORK, identity, mounts_for, not_there, of_another_owner, other_folder
+from mounts import (
+    HOME,
+    NOTHING_OF_THE_HOME,
+    OTHER_FOLDER,
+    PUT_ASIDE,
+    WORK,
+    identity,
+    mount_points,
+    mounts_for,
+    not_mounted,
+    not_there,
+    of_another_owner,
+    other_folder,
+)
 from settings_files import Settings, declared_users, read_json
 from traitlets import Unicode, default
 
@@ -32,20 +45,6 @@ DNS_LABEL_MAX = 63
 # A user may choose these for one start of a server, on the hub's pages.
 ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
 FRESH_SETTINGS_VARIABLE = f"JUPYTERHUB_HOME_{FRESH_SETTINGS.upper()}"  # says so to the guard, and not to the server
-# Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
-NOTHING_OF_THE_HOME = {
-    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
-}  # fmt: skip
-# Puts a user's settings into a folder of the home; what a new home begins with is there again.
-PUT_ASIDE = """\
-chmod u+rwx "$0" && cd "$0" || exit
-kept=old-settings-$(date +%Y-%m-%d-%H%M%S)
-for name in .jupyter .ipython .config .local/share/jupyter .local/etc .bashrc .bash_profile .bash_login .profile; do
-    [ -e "$name" ] || [ -L "$name" ] || continue
-    mkdir -p "$kept/$(dirname "$name")" && mv "$name" "$kept/$name" || exit
-    if [ -e "/etc/skel/$name" ]; then cp -R "/etc/skel/$name" "$name"; fi
-done
-"""
 SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
 
 
@@ -266,9 +265,11 @@ class HomeSpawner(DockerSpawner):
         for mount in self.settings["mounts"]:
             if (mount["source"], mount["target"]) in bound:
                 owner = await self.owner(container, f"{mount['target']}/.")  # also if a link of the user's leads there
-                if owner != mount["uid"]:
+                # Only now: what is mounted when somebody looks there (autofs) has been looked at.
+                away = mount["mount_point"] not in mount_points()
+                if away or owner != mount["uid"]:
                     await self.docker("remove_container", container, v=True)
-                    raise of_another_owner(self.user.name, mount, owner)
+                    raise not_mounted(self.user.name, mount) if away else of_another_owner(self.user.name, mount, owner)
 
     async def prepare_home(self, container: str) -> None:
         """Make home and work belong to whom the server will run as, and put the settings aside if the user said so.
