@@ -142,10 +142,9 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
 def schedule(project: str) -> dict[str, bool]:
     """Of the timer that renews images: whether systemd has it, in part at least, and whether its last run failed."""
     service = contract.renew_service(project)
-    return {
-        "linked": any((UNITS / unit).is_symlink() for unit in (contract.renew_timer(project), service)),
-        "failed": (output("systemctl", "is-failed", service) or "").strip() == "failed",
-    }
+    linked = any((UNITS / unit).is_symlink() for unit in (contract.renew_timer(project), service))
+    failed = linked and (output("systemctl", "is-failed", service) or "").strip() == "failed"
+    return {"linked": linked, "failed": failed}
 
 
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,12 @@ TABLE: dict[str, dict[str, Any]] = {
         "user": "58083:58081",
         "network": "none",
         "groups": ["docker"],
-        "mounts": {**SETTINGS, "/var/run/docker.sock": "rw", "jupyterhub-home-sockets": "rw"},
+        "mounts": {
+            **SETTINGS,
+            "/var/run/docker.sock": "rw",
+            "/proc/1/mountinfo": "ro",
+            "jupyterhub-home-sockets": "rw",
+        },
     },
     "proxy": {
         "user": "58082:58081",

@@ -318,6 +318,27 @@ def test_beside_ufw(home: Home) -> None:
     assert not home.reaches(home.lan_address, 445)
 
 
+def test_beside_firewalld(home: Home) -> None:
+    """One that brings chains and a policy of its own. Docker looks for it only when Docker starts."""
+    right = home.host.check_output(f"nft --stateless list table inet {TABLE}")
+    install = "DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends"
+    home.host.check_output(f"apt-get -qq update && {install} firewalld")
+    try:
+        home.host.check_output("systemctl restart firewalld")
+        home.come_back()
+        for change in ("true", "firewall-cmd --reload", "firewall-cmd --complete-reload"):
+            home.host.check_output(change)
+            wait_until(lambda: home.alice.get("/hub/health").ok, "the hub")
+            assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
+            assert not home.reaches(home.lan_address, 445)
+            assert home.reaches("hub", 8081, 20)
+            assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
+    finally:
+        home.host.check_output("systemctl stop firewalld; apt-get -qq purge firewalld")
+        home.come_back()
+    assert not home.reaches(home.lan_address, 445)
+
+
 def test_walls_that_cannot_be_set_leave_nothing_open(home: Home) -> None:
     """Without nft: the network of all servers is down until it is there again."""
     container, device = f"{PROJECT}-user-alice", home.lan_address

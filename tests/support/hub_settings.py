@@ -83,7 +83,7 @@ def settings_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         "EXTRA": "extra.py",
     }.items():
         monkeypatch.setattr(settings_files, constant, folder / name)
-    monkeypatch.setattr(mounts, "MACHINE_MOUNTS", folder / "mountinfo")
+    monkeypatch.setattr(mounts, "MOUNTS_READ", folder / "mountinfo")
     # Neither roles, threads nor hooks in SQLAlchemy stay behind.
     monkeypatch.setattr(jupyterhub.roles, "get_default_roles", jupyterhub.roles.get_default_roles)
     monkeypatch.setattr(engine_watch, "end_without_engine", lambda: None)

@@ -73,7 +73,7 @@ def test_the_hub_has_the_same_names() -> None:
     theirs = [settings_files.HUB, settings_files.SPAWNER, settings_files.EXTRA, settings_files.USERS_TOKEN]
     assert theirs == [folder / Path(file).name for file in ours]
     assert contract.LABEL == spawner.LABEL
-    assert Path(contract.MOUNTS_READ) == mounts.MACHINE_MOUNTS
+    assert Path(contract.MOUNTS_READ) == mounts.MOUNTS_READ
 
 
 @pytest.mark.parametrize("user", ["alice", "alice.b", "eva_m", "x-home", "a-2e", "zoë", "b@c"])

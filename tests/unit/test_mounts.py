@@ -46,7 +46,7 @@ def test_what_is_mounted_on_the_machine(tmp_path: Path, monkeypatch: pytest.Monk
     """As the run finds it, which notes where the disks of folders are."""
     table = tmp_path / "mountinfo"
     table.write_bytes(MOUNTINFO.encode() + b"33 22 0:33 / /mnt/f\xc3\xbcr\xff\\134 rw - ext4 /dev/sdc1 rw\n")
-    monkeypatch.setattr(mounts, "MACHINE_MOUNTS", table)
+    monkeypatch.setattr(mounts, "MOUNTS_READ", table)
     monkeypatch.setattr(ways, "MOUNTS", table)
     assert mount_points() == {"/", "/mnt/my disk", "/mnt/auto", "/mnt/für\udcff\\"} == ways.mount_points().keys()
 

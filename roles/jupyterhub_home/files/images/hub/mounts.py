@@ -8,7 +8,7 @@ from docker.errors import APIError
 from jupyterhub.spawner import SpawnException
 from settings_files import Settings
 
-MACHINE_MOUNTS = Path("/run/mountinfo")  # what is mounted on the machine, now
+MOUNTS_READ = Path("/run/mountinfo")  # what is mounted on the machine, now
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
 OTHER_FOLDER = 424  # the status of a start for which a folder is not what it was; the engine has no such
@@ -87,7 +87,7 @@ def of_another_owner(user: str, mount: Settings, owner: int) -> Exception:
 
 def mount_points() -> set[str]:
     """Where something is mounted on the machine (proc_pid_mountinfo(5))."""
-    places = [line.split(b" ")[4] for line in MACHINE_MOUNTS.read_bytes().splitlines()]
+    places = [line.split(b" ")[4] for line in MOUNTS_READ.read_bytes().splitlines()]
     plain = [re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), place) for place in places]
     return {place.decode(errors="surrogateescape") for place in plain}
 
