@@ -18,6 +18,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     is_plain,
     labelled,
     network_made,
+    strayed,
     told,
     unattached,
 )
@@ -162,6 +163,8 @@ def service_state(
     if known and known.place > 0 and network is not None and not attached(container, network):
         networks = ", ".join(container["NetworkSettings"]["Networks"])
         found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
+    if places := strayed(container):
+        found.append(Finding(What.CONTAINER_FOLDER, name, " and ".join(places), "what is there"))
     return found
 
 

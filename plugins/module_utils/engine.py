@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import IO, Any
@@ -151,6 +152,31 @@ def is_ghost(container: dict[str, Any]) -> bool:
         state["Status"] != "paused"
         and docker("ps", "--quiet", "--filter", f"name=^/{name}$", "--filter", "status=running") != ""
     )
+
+
+def strayed(container: dict[str, Any]) -> list[str]:
+    """Paths of the machine at which something else is by now than what a container with a process has of them.
+
+    A bind mount is of the folder that was there when the container started: who puts a copy in its place, or makes the
+    engine's socket anew, leaves the container with what it had.
+    """
+    inside = f"/proc/{container['State'].get('Pid') or ''}/root"
+    if not os.path.isdir(inside):  # no process, or nobody who may look
+        return []
+    bound = {mount["Source"]: mount["Destination"] for mount in container["Mounts"] if mount["Type"] == "bind"}
+    bound.pop(contract.MACHINE_MOUNTS, None)  # of the kernel, which may make it anew
+    # From here, a link of the image's would lead to the machine's own.
+    held = {path: inside + re.sub("^/var/run/", "/run/", place) for path, place in bound.items()}
+    return [path for path, place in held.items() if identity(path) != identity(place)]
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file or folder is there; None where nothing is."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def unattached(project: str, network: dict[str, Any] | None) -> list[str]:

@@ -22,6 +22,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     made_labels,
     network_made,
     remove_trial,
+    strayed,
     unattached,
 )
 
@@ -34,7 +35,8 @@ description:
   - A network without Compose's labels, or with another interface or other addresses, is made anew, and whoever was in
     it is connected again. So is a user's server that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
-    network, or has no process while Docker says that it runs, is removed, for Compose to make anew.
+    network, has no process while Docker says that it runs, or has a folder in whose place another was put, is removed,
+    for Compose to make anew.
   - A run that was killed is finished by the next one; no file is lost in between.
 options:
   project: {type: str, required: true, description: Compose project.}
@@ -121,7 +123,7 @@ class Project:
         right = contract.container(self.name, service.name)
         in_the_way = name != right and inspect(right)
         outside = service.place and not (network and attached(container, network))
-        if outside or in_the_way or is_ghost(container):
+        if outside or in_the_way or is_ghost(container) or strayed(container):
             self.remove(name)
             return
         if container["State"]["Status"] == "paused":

@@ -87,6 +87,16 @@ def test_disconnected_from_the_network(story: Story, host: Host) -> None:
     )
 
 
+def test_a_folder_replaced_by_a_copy(story: Story, host: Host) -> None:
+    """Containers would go on with the one before, and know of no change of users."""
+    on(host, "cp -a {FOLDER}/users /root/copy && rm -r {FOLDER}/users && mv /root/copy {FOLDER}/users")
+    change = story.change(restarts={"hub", "guard"})
+    assert change.tasks == [REPAIR, START]
+    still = f"still had what {FOLDER}/users was before."
+    both_say(change, *(f"Found: the container {P}-{name} {still}" for name in ("hub", "guard")))
+    story.serve("bob").stop()
+
+
 def test_images_removed(story: Story, host: Host) -> None:
     """Even by force, while they are in use."""
     tags = on(host, "docker image ls --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{P}/*'").split()

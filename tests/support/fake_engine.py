@@ -43,6 +43,7 @@ def shown(name):
     joined = {n: {"NetworkID": networks[n]["Id"] if n in networks else "old", "Aliases": a} for n, a in c["in"].items()}
     return {"Name": "/" + name, "Id": "id-" + name, "Config": {"Labels": c["labels"]},
             "State": {"Status": c["status"]} | c.get("state", {}),
+            "Mounts": c.get("mounts", []),
             "HostConfig": {"NetworkMode": c["mode"]}, "NetworkSettings": {"Networks": joined}}
 def network(name):
     members = {"id-" + c: {"Name": c} for c, v in containers.items() if name in v["in"]}

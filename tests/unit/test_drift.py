@@ -84,6 +84,7 @@ class Project:
             "Image": f"sha256:{name}",
             "State": {"Status": "running"},
             "Config": {"Image": f"{name}:1", "Labels": {"com.docker.compose.config-hash": self.hashes[name]}},
+            "Mounts": [],
             "NetworkSettings": {"Networks": {"home": {"NetworkID": "net1"}} if name != "guard" else {"none": {}}},
         }
 
@@ -278,6 +279,25 @@ def test_a_container_without_a_process_that_docker_takes_for_a_running_one(proje
     assert project.state["repair"] and not project.state["start"]
     project.things["home-hub"]["State"] = {"Status": "running", "Pid": os.getpid()}
     assert project.look() == (True, [])
+
+
+def test_a_container_with_an_earlier_folder(project: Project, tmp_path: Path) -> None:
+    """Somebody has put a copy in its place. A folder that the machine has no more counts, too; the kernel's files do
+    not, nor volumes."""
+    now, before = tmp_path / "users", tmp_path / "before"
+    now.mkdir()
+    before.mkdir()
+    hub = project.things["home-hub"]
+    hub["State"] = {"Status": "running", "Pid": os.getpid()}
+    of_kernel = {"Type": "bind", "Source": "/proc/1/mountinfo", "Destination": "/run/mountinfo"}
+    hub["Mounts"] = [of_kernel, {"Type": "volume", "Source": "/v", "Destination": "/w"}]
+    hub["Mounts"].append({"Type": "bind", "Source": str(now), "Destination": str(now)})
+    assert project.look() == (True, [])
+    hub["Mounts"][-1]["Destination"] = str(before)
+    assert project.look() == (False, [f"the container home-hub still had what {now} was before."])
+    assert project.state["repair"] and not project.state["start"]
+    now.rmdir()
+    assert not project.look()[0]
 
 
 @pytest.mark.parametrize(("name", "what"), [("home", "network"), ("home-data", "volume")])

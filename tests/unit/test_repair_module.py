@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,12 @@ def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Repair) 
     engine.state["containers"]["home-hub"]["state"] = {"Pid": 2**22 + 1}
     done = four_steps()
     assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
+
+
+def test_one_that_has_an_earlier_folder_is_made_anew(engine: Engine, four_steps: Repair, tmp_path: Path) -> None:
+    mount = {"Type": "bind", "Source": str(tmp_path), "Destination": str(tmp_path.parent)}
+    engine.state["containers"]["home-hub"] |= {"state": {"Pid": os.getpid()}, "mounts": [mount]}
+    assert four_steps()["done"] == ["Removed, to be made anew: home-hub"]
 
 
 @pytest.mark.parametrize("labels", [{}, COMPOSES, {**NETWORK, "com.docker.compose.network": "default"}, None])
