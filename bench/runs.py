@@ -49,7 +49,7 @@ def prepare() -> None:
 def forget(url: str) -> None:
     """Make it as if there had never been more than one user: the hub takes a minute to remove a thousand."""
     put_back = "for one in $state; do rm -r $one; cp -a /root/one/${one##*/} $one; done"
-    inside(f"docker stop jupyterhub-home-hub; {STATE}; {put_back}")
+    inside(f"docker stop jupyterhub-home-hub; {STATE}; {put_back}; docker restart jupyterhub-home-guard")
     start(url)
 
 
