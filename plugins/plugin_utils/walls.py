@@ -65,6 +65,8 @@ table inet {table} {{
     chain in {{
         ct direction reply accept
         ct state related accept
+        # Docker would send on what a neighbour's frame names as the machine's loopback.
+        ct original ip daddr 127.0.0.0/8 drop
         ct status dnat accept
         drop
     }}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -20,7 +22,7 @@ LONG = "x" * 15_000  # Node.js takes no longer URL
 NO_SHORT_RECORDS = {"short_records.py": "s/^MESSAGE_MAX = .*/MESSAGE_MAX = 10**9/"}
 LIMITS = {
     HUB: {"limits.py": "/^def bound() -> None:/a\\    return", **NO_SHORT_RECORDS},
-    PROXY: {"entry.js": "s/^const LOG_MAX = .*/const LOG_MAX = 1e9;/"},
+    PROXY: {"entry.js": 's/^const LOG_MAX = .*/const LOG_MAX = 1e9;/; s/event === "proxyReqWs"/false/'},
     ALICE: NO_SHORT_RECORDS,
 }
 
@@ -176,6 +178,56 @@ def test_to_rotate_a_servers_log_away(serve: ClientFactory, host: Host, url: str
 
 
 # --- To take processors and memory from hub and proxy ---------------------
+# In a user's container, in the place of the server that its user has taken over; notes how much it has sent.
+ENDLESS = """
+import socket, threading
+sent = 0
+def answer(client):
+    global sent
+    client.recv(65536)
+    client.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')
+    while True:
+        sent += client.send(bytes(65536))
+        open('/tmp/sent', 'w').write(str(sent))
+server = socket.create_server(('', 7777))
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+"""
+ROUTE = """
+fetch("http://127.0.0.1:8001/api/routes/endless", {
+  method: "POST", body: JSON.stringify({target: "http://%s:7777"}),
+  headers: {Authorization: "token " + require("fs").readFileSync("/run/secrets/proxy-token", "utf8").trim()},
+}).then((answer) => process.exit(answer.ok ? 0 : 1))
+"""
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+
+
+def test_to_fill_the_proxys_memory(serve: ClientFactory, host: Host, url: str, limited: bool) -> None:
+    """By an answer without an end to who asks for a websocket, needs no login and takes nothing."""
+    serve("alice")
+    host.check_output("docker exec --detach %s python3 -c %s", ALICE, ENDLESS)
+    host.check_output("docker exec %s node -e %s", PROXY, ROUTE % ALICE)
+    started = inspect(host, PROXY)["State"]["StartedAt"]
+    where = urlsplit(url)
+    clients = [socket.create_connection((where.hostname, where.port)) for _ in range(3)]
+    seen: list[str] = []
+
+    def came_to_an_end() -> bool:
+        """The proxy has ended, or the server can send no more."""
+        seen.append(host.run(f"docker exec {ALICE} cat /tmp/sent").stdout)
+        ended = inspect(host, PROXY)["State"]["StartedAt"] != started
+        return ended or (seen[-1] != "" and seen[-4:] == [seen[-1]] * 4)
+
+    for client in clients:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n" + UPGRADE + b"\r\n")
+    wait_until(came_to_an_end, "an end of it", timeout=180, pause=3)
+    assert (inspect(host, PROXY)["State"]["StartedAt"] == started) is limited
+    for client in clients:
+        client.close()
+    wait_until(lambda: requests.get(f"{url}/hub/health", timeout=5).ok, "the hub", timeout=120)
+    serve("alice").stop()
+
+
 @pytest.mark.parametrize("container", [HUB, PROXY])
 def test_to_starve_the_hub(serve: ClientFactory, host: Host, container: str) -> None:
     serve("alice")

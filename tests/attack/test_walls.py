@@ -56,6 +56,34 @@ for port in {ports}:
 """
 
 
+# On the other machine: a first packet of TCP, in a frame for the machine, to an address that no wire should carry.
+LOOPBACK = """
+import socket, struct
+def checksum(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xffff)
+    return struct.pack('!H', ~(total + (total >> 16)) & 0xffff)
+ours, theirs = socket.inet_aton('{own}'), socket.inet_aton('127.0.0.1')
+tcp = struct.pack('!HHIIBBHHH', 44444, 8000, 1000, 0, 0x50, 2, 64240, 0, 0)
+tcp = tcp[:16] + checksum(ours + theirs + struct.pack('!BBH', 0, 6, len(tcp)) + tcp) + tcp[18:]
+ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, ours, theirs)
+ip = ip[:10] + checksum(ip) + ip[12:]
+own = bytes.fromhex(open('/sys/class/net/eth0/address').read().strip().replace(':', ''))
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.bind(('eth0', 0))
+wire.settimeout(4)
+wire.send(bytes.fromhex('{mac}') + own + bytes.fromhex('0800') + ip + tcp)
+try:
+    while True:
+        frame = wire.recv(65535)
+        if frame[12:14] == bytes.fromhex('0800') and frame[26:30] == theirs and frame[47] & 0x12 == 0x12:
+            print('reached')
+            break
+except TimeoutError:
+    print('stopped')
+"""
+
+
 class Attack(NamedTuple):
     """What the attacker wants: from where (alice's notebook or the other machine), against what."""
 
@@ -201,6 +229,19 @@ def home(host: Host, serve: ClientFactory) -> Iterator[Home]:
     ):  # fmt: skip
         host.run(command)
     subprocess.run(("docker", "rm", "--force", home.lan), capture_output=True, check=False)
+
+
+def test_a_neighbour_wants_what_the_machine_serves_to_itself(home: Home) -> None:
+    """Docker sends on what is for the loopback, too, wherever it comes from."""
+    mac = home.host.check_output("cat /sys/class/net/eth0/address").strip().replace(":", "")
+    attempt = LOOPBACK.format(own=home.lan_address, mac=mac)
+    assert home.on_lan("python3", "-c", attempt).split() == ["stopped"]
+    home.host.check_output(f"systemctl stop {UNIT}; nft delete table inet {TABLE}")
+    try:
+        assert home.on_lan("python3", "-c", attempt).split() == ["reached"]
+    finally:
+        home.host.check_output(f"systemctl start {UNIT}")
+        wait_until(lambda: walls_there(home.host), "the walls")
 
 
 def walls_there(host: Host) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import socketserver
 import tarfile
 import threading
@@ -19,10 +20,11 @@ ID = "0123456789abcdef" * 4
 class Engine:
     """What it was asked, and what it answers."""
 
-    def __init__(self, socket: Path) -> None:
-        self.socket = socket
+    def __init__(self, path: Path) -> None:
+        self.socket = path
         self.asked: list[tuple[str, str, Any]] = []  # method, path with query, body
         self.containers: dict[str, dict[str, str]] = {}  # labels by name
+        self.made, self.state = "2026-01-01T00:00:00.123456789Z", "running"  # of these
         self.folders_owner = 0  # of what a server mounts
         self.status = 0  # answered to everything, if not 0
 
@@ -54,9 +56,12 @@ class Engine:
             return 200, head.tobuf()
         elif path.endswith("/wait"):
             known = {"StatusCode": 0}
-        elif path.endswith("/json") and (name in self.containers or name == ID):
+        elif path.endswith("/json") and (name in (ID, socket.gethostname()) or name in self.containers):
             labels = self.containers.get(name, {})
-            known = {"Id": ID, "Config": {"User": "1000:100", "Labels": labels}, "State": {"Running": True}}
+            known = {
+                "Id": ID, "Config": {"User": "1000:100", "Labels": labels}, "Created": self.made, "Image": "sha256:own",
+                "State": {"Running": True, "Status": self.state},
+            }  # fmt: skip
         elif method != "GET":
             return 204, b""
         return (200, json.dumps(known).encode()) if known else (404, b'{"message": "No such container"}')
@@ -87,11 +92,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def recording_engine(socket: Path) -> Iterator[Engine]:
+def recording_engine(path: Path) -> Iterator[Engine]:
     """One that listens on this path."""
-    engine = Engine(socket)
+    engine = Engine(path)
     handler = type("Bound", (Handler,), {"engine": engine})
-    server = socketserver.ThreadingUnixStreamServer(str(socket), handler)
+    server = socketserver.ThreadingUnixStreamServer(str(path), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:

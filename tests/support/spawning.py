@@ -43,7 +43,7 @@ class Engine:
         return {"Id": "0123456789abcdef"}
 
     def inspect_container(self, container: str) -> dict[str, Any]:
-        return {"Config": {"User": self.created.get("user", self.image_user)}}
+        return {"Config": {"User": self.created.get("user", self.image_user)}, "Image": f"of {container}"}
 
     @contextlib.contextmanager
     def get(self, url: str, params: dict[str, str], **_: Any) -> Iterator[Any]:

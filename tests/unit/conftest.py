@@ -102,11 +102,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 def serve() -> Iterator[Serve]:
     """serve(503, (200, {...})): a server that answers with these, the last one from then on.
 
-    A status alone has a page as its body, as a proxy's errors; beside it stands JSON.
+    A status alone has a page as its body, as a proxy's errors; beside it stands JSON. location: where to ask instead.
     """
     servers = []
 
-    def start(*answers: int | tuple[int, Any]) -> Web:
+    def start(*answers: int | tuple[int, Any], location: str = "") -> Web:
         coming = list(answers)
         asked: list[Request] = []
 
@@ -118,6 +118,8 @@ def serve() -> Iterator[Serve]:
                 answer = coming.pop(0) if len(coming) > 1 else coming[0]
                 status, body = answer if isinstance(answer, tuple) else (answer, None)
                 self.send_response(status)
+                if location:
+                    self.send_header("Location", location)
                 self.end_headers()
                 self.wfile.write(b"<p>a page</p>" if body is None else json.dumps(body).encode())
 

@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import culler
 import pytest
 import settings_files
 from configuration import our_services
+from conftest import Serve
 from hub_settings import SPAWNER
 from real_hub import TOKEN, MakeHub
 from tornado.httpclient import HTTPClientError
+from tornado.simple_httpclient import HTTPStreamClosedError
 
 TICK = 5  # seconds between two looks of the culler
 START = datetime(2026, 11, 25, tzinfo=UTC)
@@ -199,6 +202,22 @@ def test_a_server_that_cannot_be_asked_is_left_alone(server: Server) -> None:
     server.stops(after=server.now - server.seconds, tick=tick_of(server))
 
 
+def test_a_server_that_answers_for_long_keeps_nobody_waiting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose user has a thousand notebooks open, or says so."""
+    monkeypatch.setattr(culler, "LOOK_TIMEOUT", 0.05)
+    server.notebooks = {f"{number}.ipynb": 0 for number in range(1000)}
+    answer = server.ask
+
+    async def slowly(*asked: Any, **arguments: Any) -> Any:
+        await asyncio.sleep(0.001)
+        return await answer(*asked, **arguments)
+
+    monkeypatch.setattr(culler, "ask", slowly)
+    server.now = server.seconds * 3
+    assert not server.look()
+    assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("limit", [60, 42000])
 def test_a_failing_server_is_asked_no_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     server = Server(tmp_path, monkeypatch, limit)
@@ -318,6 +337,24 @@ def test_no_server_is_asked_with_what_opens_another(network: Network, now: list[
     now[0] = culler.TOKEN_USED
     network.ask()
     assert network.asked[-1][1] == "access:servers!server=alice/ 4", "the first will end some time"
+
+
+@pytest.mark.parametrize("answer", ["elsewhere", "without an end"])
+def test_a_server_that_was_taken_over(serve: Serve, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    """It must not have the hub ask others at home for it, nor fill its memory."""
+    elsewhere = serve((200, []))
+    asked = {"elsewhere": (302, {}), "without an end": (200, ["x" * 100] * (culler.MAX_ANSWER // 100))}
+    server = serve(asked[answer], location=elsewhere.url)
+
+    async def token(_: Any) -> str:
+        return "token"
+
+    monkeypatch.setattr(culler, "token_for", token)
+    monkeypatch.setattr(culler, "PORT", urlsplit(server.url).port)
+    model = {"full_name": "alice/", "url": "/", "state": {"object_id": "127.0.0.1"}}
+    with pytest.raises((HTTPClientError, HTTPStreamClosedError)):
+        asyncio.run(culler.ask(model, "kernels"))
+    assert elsewhere.asked == []
 
 
 def test_a_token_that_was_taken_back(network: Network) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import docker
-import guard
 import pytest
 import spawner
 from guarded_hub import SERVER, Guarded
 from hub_settings import SPAWNER, USERS, Files, load, mount
 from jupyterhub.spawner import SpawnException
 from mounts import OTHER_FOLDER
+from policy import Policy, RefusedError
 from recording_engine import API, ID
 from spawner import FRESH_SETTINGS_VARIABLE
 
@@ -72,6 +73,7 @@ def test_whose_uid_a_server_has_is_declared(guarded: Guarded, files: Files) -> N
 def test_a_servers_life(guarded: Guarded) -> None:
     hub = guarded()
     hub.engine.containers["home-user-bob"] = hub.engine.containers[ID] = SERVER
+    hub.engine.made, hub.engine.state = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.123456789Z", "created"
     client = docker.APIClient(f"unix://{hub.path}", version="auto")
     assert client.inspect_image("user:1")["Config"]["Cmd"]
     assert client.inspect_container("home-user-bob")["State"]["Running"]
@@ -85,7 +87,37 @@ def test_a_servers_life(guarded: Guarded) -> None:
     ]
 
 
-def test_an_image_that_may_be_pulled(guarded: Guarded) -> None:
+@pytest.mark.parametrize("age", [0, 3600])
+@pytest.mark.parametrize("state", ["created", "exited"])
+@pytest.mark.parametrize("user", ["bob", "eve"])
+@pytest.mark.parametrize("remove", [True, False])
+def test_no_server_of_an_earlier_declaration_is_started(
+    guarded: Guarded, age: int, state: str, user: str, remove: bool
+) -> None:
+    """A hub that was taken over might have made it then. Containers that the owner keeps may be started again."""
+    hub = guarded(config={} if remove else {"DockerSpawner": {"remove": False}})
+    hub.engine.containers["home-user-bob"] = {**SERVER, "jupyterhub-home.user": user}
+    hub.engine.made = f"{datetime.now(UTC) - timedelta(seconds=age):%Y-%m-%dT%H:%M:%S}.123456789Z"
+    hub.engine.state = state
+    status, said = hub.request("POST", f"{API}/containers/home-user-bob/start")
+    right = user == "bob" and (not remove or (age == 0 and state == "created"))
+    assert status == (204 if right else 403 if user == "eve" else 409), said
+    assert len(hub.engine.did()) == right
+
+
+@pytest.mark.parametrize("name", ["home/user", "docker.io/home/user", "index.docker.io/home/user", "home/base"])
+@pytest.mark.parametrize("allowed", ["*", ["home/user:1"]])
+def test_what_is_built_here_is_never_pulled(guarded: Guarded, files: Files, name: str, allowed: Any) -> None:
+    """Whoever serves that name to the engine would have everybody run theirs."""
+    files.write("spawner.json", {**SPAWNER, "image": "home/user:1"})
+    hub = guarded(config={"DockerSpawner": {"allowed_images": allowed}})
+    for tag in ("1", "latest"):
+        status, said = hub.request("POST", f"{API}/images/create?fromImage={name}&tag={tag}")
+        assert (status, "built on this machine" in said) == (404, True)
+    assert hub.engine.did() == []
+
+
+def test_an_image_that_may_be_pulled(guarded: Guarded, files: Files) -> None:
     hub = guarded(config={"DockerSpawner": {"allowed_images": ["registry:5000/r:1"]}})
     client = docker.APIClient(f"unix://{hub.path}", version="auto")
     client.pull("registry:5000/r", "1")
@@ -93,6 +125,11 @@ def test_an_image_that_may_be_pulled(guarded: Guarded) -> None:
     with pytest.raises(docker.errors.NotFound):
         client.pull("registry:5000/r", "2")
     assert len(hub.engine.did()) == 1
+    files.write("spawner.json", {**SPAWNER, "image": "registry:5000/plain"})
+    client.pull("registry:5000/plain", "latest")
+    with pytest.raises(docker.errors.NotFound):
+        client.pull("registry:5000/plain", "2")
+    assert len(hub.engine.did()) == 2
 
 
 def test_a_home_is_made_ready_by_the_guard_and_the_server_is_not_told(guarded: Guarded) -> None:
@@ -189,9 +226,9 @@ def test_half_a_request_keeps_nobody_waiting(guarded: Guarded) -> None:
 def test_the_trial_knows_beforehand(guarded: Guarded, files: Files) -> None:
     hub = guarded()
     body = hub.body()
-    policy = guard.Policy(load(files))
+    policy = Policy(load(files))
     policy.server_class._client = docker.APIClient(f"unix://{hub.engine.socket}", version="auto")
     asyncio.run(policy.compare("bob", "", body))
-    with pytest.raises(guard.RefusedError, match=r"HostConfig\.Memory.*extra_config"):
+    with pytest.raises(RefusedError, match=r"HostConfig\.Memory.*extra_config"):
         asyncio.run(policy.compare("bob", "", {**body, "HostConfig": {**body["HostConfig"], "Memory": 1}}))
     assert hub.engine.did() == []

@@ -13,6 +13,7 @@ Whoever runs code in a server can read what the server is asked with. So each is
 own user's that opens this one server, and the culler's own token goes to the hub alone.
 """
 
+import asyncio
 import json
 import os
 from contextlib import suppress
@@ -31,6 +32,8 @@ from traitlets.log import get_logger
 SEEN = Path("/srv/jupyterhub/idle.json")
 PORT = 8888  # DockerSpawner's
 REQUEST_TIMEOUT = 20  # seconds
+LOOK_TIMEOUT = 60  # seconds for all that one server is asked: the others wait for the slowest
+MAX_ANSWER = 2**20  # bytes; a kernel has 300
 ASK_EVERY = timedelta(minutes=10)  # at the longest
 FORGET = timedelta(days=1)  # what is said of a server that is there no more
 TOKEN_USED = timedelta(minutes=30)  # for so long a server is asked with the same one, which is good for twice as long
@@ -108,14 +111,18 @@ async def ask(server: Model, path: str, **arguments: str) -> Any:
     query = "&".join(f"{key}={value}" for key, value in arguments.items())
     url = f"http://{host}:{PORT}{base}api/{path}?no_track_activity=1&{query}"
     headers = {"Authorization": f"token {await token_for(server)}"}
+    # Whoever has taken over a server must not have the hub ask others for them, nor read without an end.
+    client = AsyncHTTPClient(force_instance=True, max_body_size=MAX_ANSWER)
     try:
-        response = await AsyncHTTPClient().fetch(url, headers=headers, request_timeout=REQUEST_TIMEOUT)
+        response = await client.fetch(url, headers=headers, request_timeout=REQUEST_TIMEOUT, follow_redirects=False)
     except HTTPClientError as error:
         if error.code == 404:
             return None
         if error.code == 403:  # its user took the token back
             tokens.pop(server["full_name"], None)
         raise
+    finally:
+        client.close()
     return json.loads(response.body)
 
 
@@ -163,7 +170,8 @@ async def is_idle(*, inactive: timedelta, inactive_limit: int, server: Model) ->
         return False
     tried[server["url"]] = now.isoformat()
     try:
-        seen = await look(server, before, limit, now)
+        async with asyncio.timeout(LOOK_TIMEOUT):
+            seen = await look(server, before, limit, now)
     except Exception as error:
         get_logger().warning("Leaving %s alone, it cannot be asked: %s", server["url"], error)
         return False

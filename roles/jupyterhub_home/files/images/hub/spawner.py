@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import os
+import socket
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -293,10 +294,12 @@ class HomeSpawner(DockerSpawner):
             owners = await asyncio.gather(*(self.owner(container, volume["Target"]) for volume in volumes))
             others = [volume for volume, owner in zip(volumes, owners, strict=True) if owner != int(uid)]
             if others:
-                capabilities = ["CHOWN", "DAC_READ_SEARCH"]
-                await self.in_volumes(others, f'chown -hR {uid} "$0"', user="0", cap_add=capabilities)
+                script, may = f'chown -hR {uid} "$0"', ["CHOWN", "DAC_READ_SEARCH"]
+                # Root's programs are those of the image that this runs on, whoever made the user's image.
+                own = (await self.docker("inspect_container", socket.gethostname()))["Image"]
+                await self.in_volumes(others, script, image=own, user="0", cap_add=may)
         if FRESH_SETTINGS in self.once and volumes[0]["Target"] == HOME:
-            await self.in_volumes(volumes[:1], PUT_ASIDE, user=user)
+            await self.in_volumes(volumes[:1], PUT_ASIDE, image=self.image, user=user)
 
     async def owner(self, container: str, path: str) -> int:
         """The numeric owner of a folder in a container that need not run."""
@@ -322,7 +325,7 @@ class HomeSpawner(DockerSpawner):
         return await asyncio.wrap_future(self.executor.submit(head))
 
     async def in_volumes(
-        self, volumes: list[Settings], script: str, user: str, cap_add: list[str] | None = None
+        self, volumes: list[Settings], script: str, image: str, user: str, cap_add: list[str] | None = None
     ) -> None:
         """Run a shell script, whose $0 is where the first one is, and the others below, in a container that has nothing
         else. A failure is logged."""
@@ -334,7 +337,7 @@ class HomeSpawner(DockerSpawner):
             await self.docker("wait", name)
             await self.docker("remove_container", name, v=True, force=True)
         await self.docker(
-            "create_container", image=self.image, name=name, user=user,
+            "create_container", image=image, name=name, user=user,
             entrypoint=["/bin/sh", "-c", script, volumes[0]["Target"]],
             environment=NOTHING_OF_THE_HOME, working_dir="/", labels=self.labels(), host_config=host,
         )  # fmt: skip

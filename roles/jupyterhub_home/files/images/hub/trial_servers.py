@@ -5,7 +5,6 @@ import importlib.metadata
 import time
 from typing import Any, ClassVar
 
-import guard
 import settings_files
 from dockerspawner.dockerspawner import APIError
 from jupyterhub import orm, roles
@@ -13,6 +12,7 @@ from jupyterhub.app import JupyterHub
 from jupyterhub.auth import Authenticator
 from jupyterhub.user import User
 from mounts import HOME, WORK, identity, mounts_for
+from policy import Policy, RefusedError, as_received
 from settings_files import Settings, read_json
 from spawner import LABEL, HomeSpawner
 from tornado.httpclient import HTTPRequest
@@ -55,7 +55,7 @@ class TrialSpawner(HomeSpawner):
     network = ""
     tokens: ClassVar[set[str]] = set()  # of the servers of the trial
     only: frozenset[str] | None = None  # targets of the mounts that it gets; None: all
-    policy: guard.Policy | None = None  # that the guard would have
+    policy: Policy | None = None  # that the guard would have
     tail = ""  # of the log of its container
 
     def _object_name_default(self) -> str:
@@ -80,10 +80,10 @@ class TrialSpawner(HomeSpawner):
         """Create the container if the guard would; FaultError if not."""
         assert self.policy is not None
         config = {key: value for key, value in kwargs.items() if key not in ("name", "platform")}
-        asked = guard.as_received(self.client.create_container_config(**config))
+        asked = as_received(self.client.create_container_config(**config))
         try:
             await self.policy.compare(self.user.name, self.name, asked)
-        except guard.RefusedError as error:
+        except RefusedError as error:
             raise FaultError("guard", f"{error}.") from error
         return await self.docker_harmlessly("create_container", **kwargs)
 
@@ -98,14 +98,12 @@ class TrialSpawner(HomeSpawner):
     async def check_folders(self, container: str) -> None:
         """Nothing: the run has just looked, and where a server may write there is memory in the place of a folder."""
 
-    async def in_volumes(
-        self, volumes: list[Settings], script: str, user: str, cap_add: list[str] | None = None
-    ) -> None:
+    async def in_volumes(self, volumes: list[Settings], *what: Any, **more: Any) -> None:
         """As in a user's own, in those that the server of the trial has in their place."""
         container = await self.docker("inspect_container", self.object_name)
         own = {one["Destination"]: one.get("Name") for one in container["Mounts"]}
         volumes = [{**volume, "Source": own[volume["Target"]]} for volume in volumes]
-        await super().in_volumes(volumes, script, user, cap_add)
+        await super().in_volumes(volumes, *what, **more)
 
     async def listens(self, host: str, port: int) -> bool:
         # Asked first: the name of a container that has ended may take long to be found nowhere.
@@ -195,7 +193,7 @@ class Trial:
             settings["spawner_class"] = TrialSpawner
             settings["authenticator"] = Authenticator()  # the owner's may ask for a login at a spawn
         TrialSpawner.host, TrialSpawner.network = host, network
-        TrialSpawner.policy = guard.Policy(app.config) if guarded else None
+        TrialSpawner.policy = Policy(app.config) if guarded else None
         app.hub.connect_url, app.hub.connect_ip = "", host
         router = RuleRouter([Rule(Known(f"{app.hub.base_url}api"), app.tornado_application)])
         HTTPServer(router).listen(app.hub.port, "0.0.0.0")

@@ -6,6 +6,8 @@
 
 import fs from "node:fs";
 
+import { ProxyServer } from "http-proxy-3";
+
 const TOKEN_FILE = "/run/secrets/proxy-token";
 const HUB = "http://hub:8081";
 const API = "http://127.0.0.1:8001/api/routes";
@@ -44,6 +46,21 @@ process.argv.push(
   `--error-target=${HUB}${baseUrl}hub/error`,
   "--log-level=warn",
 );
+// A server that answers a request for a websocket with a page: the library reads it on and on, and keeps what the browser
+// does not take, until the proxy's memory is full.
+const { emit } = ProxyServer.prototype;
+ProxyServer.prototype.emit = function (event, request, _, socket, ...rest) {
+  if (event === "proxyReqWs") {
+    request.prependListener("response", (response) => {
+      response.on("data", () => {
+        if (!socket.writableNeedDrain) return;
+        response.pause();
+        socket.once("drain", () => response.resume());
+      });
+    });
+  }
+  return emit.call(this, event, request, _, socket, ...rest);
+};
 await import("./node_modules/configurable-http-proxy/bin/configurable-http-proxy");
 
 // Resolves to "" when the request succeeded, else to what went wrong.
