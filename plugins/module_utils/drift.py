@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, guard
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     attached,
@@ -66,7 +66,7 @@ def project_state(
     network_made.
     """
     names = contract.containers(project)
-    volumes = contract.data_volume(project), contract.aside_volume(project)
+    volumes = contract.data_volume(project), contract.aside_volume(project), contract.sockets_volume(project)
     things = inspect(*names.values(), contract.network(project), *volumes, *contract.trial_containers(project))
     outside = unattached(project, things.get(contract.network(project)))
     edited = bool(record.how_strange(contract.COMPOSE_FILE))
@@ -121,6 +121,9 @@ def what_services_need(project: str, things: dict[str, Any], outside: list[str])
         found.append(Finding(What.VOLUME, data, "gone", "there"))
     elif is_plain(volume) and not labelled(volume, labels[What.VOLUME_LABELS]):
         found.append(other_labels(What.VOLUME_LABELS, volume, labels[What.VOLUME_LABELS]))
+    sockets = things.get(contract.sockets_volume(project))
+    if sockets and not labelled(sockets, wanted := compose_labels(project, "volume", contract.SOCKETS)):
+        found.append(other_labels(What.VOLUME_LABELS, sockets, wanted))
     if not network:
         found.append(Finding(What.NETWORK, users, "gone", "there"))
     elif not labelled(network, labels[What.NETWORK_LABELS]):
@@ -163,6 +166,8 @@ def service_state(
     if known and known.place > 0 and network is not None and not attached(container, network):
         networks = ", ".join(container["NetworkSettings"]["Networks"])
         found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
+    if service == contract.GUARD.name and status in ("running", "restarting") and (why := guard.problem(container)):
+        found.append(Finding(What.CONTAINER_WORK, name, why, "at work"))
     if places := strayed(container):
         found.append(Finding(What.CONTAINER_FOLDER, name, " and ".join(places), "what is there"))
     return found

@@ -17,6 +17,7 @@ class What(StrEnum):
     CONTAINER_IMAGE = "container's image"
     CONTAINER_NETWORK = "container's network"
     CONTAINER_FOLDER = "container's folder"
+    CONTAINER_WORK = "container's work"
     SERVER_NETWORK = "server's network"
     NETWORK = "network"
     NETWORK_LABELS = "network's labels"
@@ -47,6 +48,7 @@ SENTENCES = {
     What.CONTAINER_IMAGE: "the container {name} ran on an image that was removed or replaced.",
     What.CONTAINER_NETWORK: "the container {name} was not in its network.",
     What.CONTAINER_FOLDER: "the container {name} still had what {current} was before.",
+    What.CONTAINER_WORK: "the container {name} was not at work: {current}.",
     What.SERVER_NETWORK: "the server {name} was not in the network.",
     What.NETWORK: "the network {name} was {current}.",
     What.NETWORK_LABELS: "the network {name} had other labels.",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, guard
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     EngineError,
     attached,
@@ -36,7 +36,7 @@ description:
     it is connected again. So is a user's server that was disconnected.
   - The hub's and the proxy's containers get their names back and go on if they were paused. One that is not in the
     network, has no process while Docker says that it runs, or has a folder in whose place another was put, is removed,
-    for Compose to make anew.
+    for Compose to make anew. So is a guard that makes no servers, and its volume without these labels.
   - A run that was killed is finished by the next one; no file is lost in between.
 options:
   project: {type: str, required: true, description: Compose project.}
@@ -100,6 +100,7 @@ class Project:
             for name in left:
                 self.say(f"Removed, left by a trial: {name}", f"Would be removed, left by a trial: {name}")
         self.repair_volume()
+        self.repair_sockets()
         network = inspect(self.network).get(self.network)
         whole = (
             network
@@ -123,7 +124,8 @@ class Project:
         right = contract.container(self.name, service.name)
         in_the_way = name != right and inspect(right)
         outside = service.place and not (network and attached(container, network))
-        if outside or in_the_way or is_ghost(container) or strayed(container):
+        idle = service is contract.GUARD and guard.problem(container)
+        if outside or in_the_way or is_ghost(container) or idle or strayed(container):
             self.remove(name)
             return
         if container["State"]["Status"] == "paused":
@@ -190,6 +192,15 @@ class Project:
             f"Labelled, with all its files: the volume {name}",
             f"Would be labelled, with all its files: the volume {name}",
         )
+
+    def repair_sockets(self) -> None:
+        """Remove the volume with the guard's socket if Compose would not take it; nothing in it outlives the guard."""
+        name = contract.sockets_volume(self.name)
+        for volume in self.volumes(name):
+            if not labelled(volume, compose_labels(self.name, "volume", contract.SOCKETS)):
+                self.release(name)
+                self.do("volume", "rm", name)
+                self.say(f"Removed, to be made anew: {name}", f"Would be removed, to be made anew: {name}")
 
     def volumes(self, *names: str) -> list[dict[str, Any]]:
         """What the engine knows of those volumes that are there."""

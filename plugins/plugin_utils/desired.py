@@ -107,6 +107,7 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         ],
         "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
+        "guard_container": contract.container(project, contract.GUARD.name) if settings["guard"] else "",
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract, drift
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, drift, guard
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint, fingerprint_of
@@ -113,7 +113,7 @@ def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_settled_project(project: Project) -> None:
     assert project.look() == (True, [])
     assert project.calls.read_text().splitlines() == [
-        "inspect home-hub home-proxy home-guard home home-data home-data-aside "
+        "inspect home-hub home-proxy home-guard home home-data home-data-aside home-sockets "
         "home-trial home-trial-server home-trial-server-home",
         "ps --no-trunc --quiet --filter label=jupyterhub-home.project=home",
         f"compose -f {project.folder}/compose.yml config --hash *",
@@ -298,6 +298,20 @@ def test_a_container_with_an_earlier_folder(project: Project, tmp_path: Path) ->
     assert project.state["repair"] and not project.state["start"]
     now.rmdir()
     assert not project.look()[0]
+
+
+def test_a_guard_that_is_not_at_work(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "problem", lambda container: container["Name"] == "/home-guard" and "it sleeps")
+    assert project.look() == (False, ["the container home-guard was not at work: it sleeps."])
+    assert project.state["repair"] and not project.state["start"]
+
+
+def test_a_volume_of_the_guards_socket_that_compose_would_not_take(project: Project) -> None:
+    sockets = {"Name": "home-sockets", "Driver": "local", "Labels": project.labels("volume", "sockets")}
+    project.things["home-sockets"] = sockets
+    assert project.look() == (True, [])
+    sockets["Labels"] = {}
+    assert project.look() == (False, ["the volume home-sockets had other labels."])
 
 
 @pytest.mark.parametrize(("name", "what"), [("home", "network"), ("home-data", "volume")])

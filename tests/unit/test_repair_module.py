@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, guard
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker as engine_docker
 from ansible_collections.jupyterhub.home.plugins.modules import repair
 from conftest import RunModule
@@ -117,6 +117,22 @@ def test_one_without_a_process_is_made_anew(engine: Engine, four_steps: Repair) 
     engine.state["containers"]["home-hub"]["state"] = {"Pid": 2**22 + 1}
     done = four_steps()
     assert (done["done"], done["renews"]) == (["Removed, to be made anew: home-hub"], True)
+
+
+def test_a_guard_that_makes_no_servers_is_made_anew(
+    engine: Engine, four_steps: Repair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0)
+    engine.state["containers"]["home-guard"] = {**engine.service("guard"), "state": {"Pid": os.getpid()}}
+    assert four_steps()["done"] == ["Removed, to be made anew: home-guard"]
+
+
+def test_the_guards_volume_of_somebody_else_goes(engine: Engine, four_steps: Repair) -> None:
+    """With whoever has it, and nothing is lost."""
+    engine.volume("home-sockets", {})
+    done = four_steps()
+    assert done["done"][-1] == "Removed, to be made anew: home-sockets"
+    assert "home-sockets" not in engine.load()["volumes"]
 
 
 def test_one_that_has_an_earlier_folder_is_made_anew(engine: Engine, four_steps: Repair, tmp_path: Path) -> None:
