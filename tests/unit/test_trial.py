@@ -48,6 +48,12 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
     return run
 
 
+@pytest.mark.parametrize("text", ['{"mia": {"admin": true}}', '{"mia": 1}', "[]", "no JSON", ""])
+def test_a_list_of_users_that_somebody_broke_is_not_the_owners_mistake(tried: Try, text: str) -> None:
+    settings_files.USERS.write_text(text)
+    assert tried({}) == []
+
+
 @pytest.mark.parametrize(
     ("config", "extra"),
     [

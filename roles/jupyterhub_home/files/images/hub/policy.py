@@ -100,7 +100,7 @@ def declared_server(base: type[HomeSpawner]) -> type[HomeSpawner]:
                 raise RefusedError(
                     f"a server of {self.user.name} is asked for that is another one than is declared, by "
                     f"{', '.join(other[:5])}. What code in jupyterhub_home_extra_config does when a server starts, the "
-                    "guard cannot know"
+                    "guard cannot know; jupyterhub_home_guard: false has the hub make servers itself"
                 )
             if self.compares:
                 return {"Id": ""}

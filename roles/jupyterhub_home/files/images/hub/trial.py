@@ -37,6 +37,7 @@ from trial_servers import PREFIX, Problem
 CONFIG_FILE = Path(__file__).with_name("jupyterhub_config.py")
 STATE = Path("/srv/jupyterhub")
 KEPT = Path("/run/kept")  # the hub's volume, if there is one
+USER_KEYS = {"admin", "groups", "session"}
 MAX_COPIED = 64 * 2**20  # bytes of the hub's own files, which lie in memory during the trial
 # The packages of what authenticator_class is often said to be.
 PACKAGES = dict.fromkeys(
@@ -310,6 +311,19 @@ def copy_state(kept: Path) -> None:
                 copy.symlink_to(path)
 
 
+def whole_users() -> None:
+    """Leave out of the list of users what somebody's edit has broken: the run writes it anew, after the trial."""
+    try:
+        users = settings_files.declared_users()
+    except settings_files.SettingsError:
+        users = {"": {}}
+    whole = {name: user for name, user in users.items() if isinstance(user, dict) and user.keys() >= USER_KEYS}
+    if whole != users:
+        STATE.mkdir(exist_ok=True)
+        settings_files.USERS = STATE / "users.json"
+        settings_files.USERS.write_text(json.dumps(whole), encoding="utf-8")
+
+
 async def start_hub(request: Request, owner: Owner) -> tuple[TrialHub, list[Problem]]:
     """A hub as far as it goes without its database, proxy and network; and what was found on the way."""
 
@@ -344,6 +358,7 @@ async def problems_of(request: Request) -> list[Problem]:
         token.write_text(secrets.token_hex(32), encoding="utf-8")  # good for nothing
     if KEPT.is_dir():
         copy_state(KEPT)
+    whole_users()
     owner = Owner(request["files"])
     app, problems = await start_hub(request, owner)
     if not problems and request["network"] and trial_servers.can_try(app):
