@@ -13,6 +13,8 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREF
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import JOVYAN, WORK_FOLDER, check_keys, said
 
 SYSTEM_FOLDERS = re.compile(r"/|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|usr|var)(/.*)?|/home(/[^/]+)?")
+# Of the machine itself: who reads there has everybody's files, secrets, or the engine's socket.
+MACHINES_OWN = re.compile(r"/|/(boot|etc|root|var)|/var/lib|/(dev|proc|run|sys|var/lib/docker|var/run)(/.*)?")
 # A mount there would hide what the server needs.
 IMAGE_FOLDERS = re.compile(r"/home|/home/jovyan|/(bin|boot|dev|etc|lib|lib64|opt|proc|root|run|sbin|sys|tmp|usr|var)")
 
@@ -47,6 +49,12 @@ def check_mount(where: Place, mount: dict[str, Any], names: Collection[str] | No
                 f"{key} {said(path)} has braces; only {{username}} in source is filled in.",
                 f"{key}: {'/home/{username}' if key == 'source' else WORK_FOLDER}",
             )
+    if MACHINES_OWN.fullmatch(mount.get("source") or ""):
+        report.add(
+            where,
+            f"source {mount['source']!r} has what is the machine's own, such as secrets, or the engine's socket.",
+            "source: /srv/shared",
+        )
     if IMAGE_FOLDERS.fullmatch(mount.get("target") or "") or mount.get("target") == "/":
         report.add(where, f"target {mount['target']!r} would hide the image's own files.", f"target: {WORK_FOLDER}")
     for name in mount.get("users") or []:

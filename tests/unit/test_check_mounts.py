@@ -112,10 +112,18 @@ def test_folders_of_users_with_a_uid(
     assert said.endswith(f"read_only: true, or {write}" if who else "")
 
 
+@pytest.mark.parametrize("source", ["/", "/etc", "/var/run", "/run/docker.sock", "/var/lib/docker/volumes", "/proc/1"])
+def test_what_is_the_machines_own_is_for_no_server(source: str) -> None:
+    """Not read-only either."""
+    said = checked(mounts=[{"source": source, "target": "/data", "read_only": True}])[1]
+    assert f"source '{source}' has what is the machine's own" in said and said.endswith("Write: source: /srv/shared")
+    assert checked(mounts=[{"source": "/var/lib/photos", "target": "/data", "read_only": True}])[1] == ""
+
+
 def test_nobody_is_told_to_give_a_system_folder_away() -> None:
     folder = {"exists": True, "uid": 0, "gid": 0, "mode": 0o700}
     for source, told in (
-        ("/root", "such as /srv/shared"),
+        ("/var/backups", "such as /srv/shared"),
         ("/home/lee", "such as /srv/shared"),
         ("/srv/a", "chown 1000 /srv/a"),
     ):
