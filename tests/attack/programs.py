@@ -33,21 +33,22 @@ for port in {ports}:
 """
 # On the other machine: a first packet of TCP, in a frame for the machine, to an address that no wire should carry.
 LOOPBACK = """
-import socket, struct
+import random, socket, struct
 def checksum(data):
     total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
     total = (total >> 16) + (total & 0xffff)
     return struct.pack('!H', ~(total + (total >> 16)) & 0xffff)
 ours, theirs = socket.inet_aton('{own}'), socket.inet_aton('127.0.0.1')
-tcp = struct.pack('!HHIIBBHHH', 44444, 8000, 1000, 0, 0x50, 2, 64240, 0, 0)
-tcp = tcp[:16] + checksum(ours + theirs + struct.pack('!BBH', 0, 6, len(tcp)) + tcp) + tcp[18:]
-ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, ours, theirs)
-ip = ip[:10] + checksum(ip) + ip[12:]
 own = bytes.fromhex(open('/sys/class/net/eth0/address').read().strip().replace(':', ''))
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 wire.bind(('eth0', 0))
 wire.settimeout(4)
-wire.send(bytes.fromhex('{mac}') + own + bytes.fromhex('0800') + ip + tcp)
+for port in random.sample(range(33000, 60000), 3):
+    tcp = struct.pack('!HHIIBBHHH', port, 8000, 1000, 0, 0x50, 2, 64240, 0, 0)
+    tcp = tcp[:16] + checksum(ours + theirs + struct.pack('!BBH', 0, 6, len(tcp)) + tcp) + tcp[18:]
+    ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, ours, theirs)
+    ip = ip[:10] + checksum(ip) + ip[12:]
+    wire.send(bytes.fromhex('{mac}') + own + bytes.fromhex('0800') + ip + tcp)
 try:
     while True:
         frame = wire.recv(65535)
