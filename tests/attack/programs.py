@@ -43,7 +43,8 @@ own = bytes.fromhex(open('/sys/class/net/eth0/address').read().strip().replace('
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 wire.bind(('eth0', 0))
 wire.settimeout(4)
-for port in random.sample(range(33000, 60000), 3):
+ports = random.sample(range(33000, 60000), 3)  # answers to an earlier attempt may still come
+for port in ports:
     tcp = struct.pack('!HHIIBBHHH', port, 8000, 1000, 0, 0x50, 2, 64240, 0, 0)
     tcp = tcp[:16] + checksum(ours + theirs + struct.pack('!BBH', 0, 6, len(tcp)) + tcp) + tcp[18:]
     ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, ours, theirs)
@@ -52,7 +53,7 @@ for port in random.sample(range(33000, 60000), 3):
 try:
     while True:
         frame = wire.recv(65535)
-        if frame[12:14] == bytes.fromhex('0800') and frame[26:30] == theirs and frame[47] & 0x12 == 0x12:
+        if frame[12:14] == bytes.fromhex('0800') and frame[26:30] == theirs and int.from_bytes(frame[36:38], 'big') in ports:
             print('reached')
             break
 except TimeoutError:
