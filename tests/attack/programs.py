@@ -53,7 +53,8 @@ for port in ports:
 try:
     while True:
         frame = wire.recv(65535)
-        if frame[12:14] == bytes.fromhex('0800') and frame[26:30] == theirs and int.from_bytes(frame[36:38], 'big') in ports:
+        to = int.from_bytes(frame[36:38], 'big')
+        if frame[12:14] == bytes.fromhex('0800') and frame[26:30] == theirs and to in ports:
             print('reached')
             break
 except TimeoutError:
