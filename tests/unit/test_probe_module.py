@@ -65,7 +65,10 @@ def test_no_stray_is_overlooked() -> None:
     """Whatever the last task keeps exactly, the look compares."""
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
     assert task["jupyterhub.home.files"]["exact"] == "{{ __jupyterhub_home_checked.exact_folders }}"
-    assert places({"project": "home", "directory": "/opt/home", "guard": True})["exact_folders"] == contract.exact_folders()
+    assert (
+        places({"project": "home", "directory": "/opt/home", "guard": True})["exact_folders"]
+        == contract.exact_folders()
+    )
 
 
 def test_the_folder_must_be_the_roles_own(tmp_path: Path) -> None:
