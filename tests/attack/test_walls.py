@@ -12,7 +12,7 @@ import pytest
 from client import wait_until
 from conftest import ClientFactory
 from machine import address, playbook
-from programs import LISTEN, LOOPBACK, TRY
+from programs import LISTEN, TRY
 from testinfra.host import Host
 
 PROJECT = "jupyterhub-home"
@@ -170,19 +170,6 @@ def home(host: Host, serve: ClientFactory) -> Iterator[Home]:
     ):  # fmt: skip
         host.run(command)
     subprocess.run(("docker", "rm", "--force", home.lan), capture_output=True, check=False)
-
-
-def test_a_neighbour_wants_what_the_machine_serves_to_itself(home: Home) -> None:
-    """Docker sends on what is for the loopback, too, wherever it comes from."""
-    mac = home.host.check_output("cat /sys/class/net/eth0/address").strip().replace(":", "")
-    attempt = LOOPBACK.format(own=home.lan_address, mac=mac)
-    assert home.on_lan("python3", "-c", attempt).split() == ["stopped"]
-    home.host.check_output(f"systemctl stop {UNIT}; nft delete table inet {TABLE}")
-    try:
-        assert home.on_lan("python3", "-c", attempt).split() == ["reached"]
-    finally:
-        home.host.check_output(f"systemctl start {UNIT}")
-        wait_until(lambda: walls_there(home.host), "the walls")
 
 
 def walls_there(host: Host) -> bool:
