@@ -166,7 +166,7 @@ def service_state(
     if known and known.place > 0 and network is not None and not attached(container, network):
         networks = ", ".join(container["NetworkSettings"]["Networks"])
         found.append(Finding(What.CONTAINER_NETWORK, name, networks, network["Name"]))
-    if service == contract.GUARD.name and status in ("running", "restarting") and (why := guard.problem(container)):
+    if service == contract.GUARD.name and (why := guard.problem(container)):
         found.append(Finding(What.CONTAINER_WORK, name, why, "at work"))
     if places := strayed(container):
         found.append(Finding(What.CONTAINER_FOLDER, name, " and ".join(places), "what is there"))

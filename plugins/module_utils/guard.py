@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,28 @@ PAUSE = 0.25
 NO_ENGINE = b"the engine does not answer"  # its words
 
 
-def problem(container: dict[str, Any], *, at_once: bool = False) -> str:
-    """Why the guard in a container makes no servers, asked as the hub asks it; '' if it does.
+def problem(container: dict[str, Any]) -> str:
+    """Why the guard in a container makes no servers, asked as the hub asks it; '' if it does, or a while later.
 
-    at_once: do not wait for one that may be starting. Also '' where that cannot be known: without root, or of a
-    container that Docker says nothing of.
+    Also '' where that cannot be known, without root, and of one that was stopped or paused, which is found otherwise.
     """
-    state = container["State"]
-    if "Pid" not in state or os.geteuid() != 0:
-        return ""
-    end = time.monotonic() + (0 if at_once else PATIENCE)
-    while True:
-        why = asked(f"/proc/{state['Pid']}/root{contract.GUARD_SOCKET}")
-        if not why or time.monotonic() > end:
-            return why
+    return last_answer(lambda: at_once(container), PATIENCE)
+
+
+def last_answer(ask: Callable[[], str], seconds: float) -> str:
+    """'' as soon as that is what is answered; else the answer after so many seconds: a guard may be starting."""
+    end = time.monotonic() + seconds
+    while (why := ask()) and time.monotonic() <= end:
         time.sleep(PAUSE)
+    return why
+
+
+def at_once(container: dict[str, Any]) -> str:
+    """The same, without waiting."""
+    state = container["State"]
+    if state["Status"] not in ("running", "restarting") or "Pid" not in state or os.geteuid() != 0:
+        return ""
+    return asked(f"/proc/{state['Pid']}/root{contract.GUARD_SOCKET}")
 
 
 def asked(path: str) -> str:
@@ -49,13 +57,13 @@ def asked(path: str) -> str:
 
 def problem_of(name: str) -> str:
     """The same of a container that was just started, with what helps to mend it."""
-    end = time.monotonic() + 10 * PATIENCE
-    while True:
+
+    def look() -> str:
         container = inspect(name).get(name)
-        why = problem(container, at_once=True) if container else "it is gone"
-        if not why or time.monotonic() > end:
-            return why and f"{why}. {engine_socket()}.\n{log_of(name)}"
-        time.sleep(PAUSE)
+        return at_once(container) if container else "it is gone"
+
+    why = last_answer(look, 10 * PATIENCE)
+    return why and f"{why}. {engine_socket()}.\n{log_of(name)}"
 
 
 def log_of(name: str) -> str:

@@ -269,6 +269,14 @@ def test_a_moment_without_walls_ends(home: Home, moment: str) -> None:
     assert home.reaches("hub", 8081, 20)
 
 
+def as_before(home: Home, right: str) -> None:
+    """Beside another firewall: the same rules, nothing at home in reach, the hub in reach from both sides."""
+    assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
+    assert not home.reaches(home.lan_address, 445)
+    assert home.reaches("hub", 8081, 20)
+    assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
+
+
 def test_beside_ufw(home: Home) -> None:
     """Another firewall of Debian's that begins, and takes up its rules again."""
     right = home.host.check_output(f"nft --stateless list table inet {TABLE}")
@@ -277,10 +285,7 @@ def test_beside_ufw(home: Home) -> None:
     try:
         for change in ("ufw allow 8000/tcp && ufw --force enable", "ufw reload"):
             home.host.check_output(change)
-            assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
-            assert not home.reaches(home.lan_address, 445)
-            assert home.reaches("hub", 8081, 20)
-            assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
+            as_before(home, right)
     finally:
         home.host.check_output("ufw --force disable; apt-get -qq purge ufw")
     home.come_back()
@@ -298,10 +303,7 @@ def test_beside_firewalld(home: Home) -> None:
         for change in ("true", "firewall-cmd --reload", "firewall-cmd --complete-reload"):
             home.host.check_output(change)
             wait_until(lambda: home.alice.get("/hub/health").ok, "the hub")
-            assert home.host.check_output(f"nft --stateless list table inet {TABLE}") == right
-            assert not home.reaches(home.lan_address, 445)
-            assert home.reaches("hub", 8081, 20)
-            assert home.come_to([("tcp", address(home.host), 8000)], 20, from_lan=True) == ["reached"]
+            as_before(home, right)
     finally:
         home.host.check_output("systemctl stop firewalld; apt-get -qq purge firewalld")
         home.come_back()

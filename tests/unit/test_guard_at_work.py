@@ -7,12 +7,13 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, guard
 from conftest import Program
 
-HERE = {"State": {"Status": "running", "Pid": os.getpid()}}
+HERE: dict[str, Any] = {"State": {"Status": "running", "Pid": os.getpid()}}
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,9 @@ def test_where_it_cannot_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guard.problem({"State": {"Status": "running"}}) == ""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert guard.problem(HERE) == ""
+
+
+@pytest.mark.parametrize("status", ["paused", "exited", "created"])
+def test_one_that_somebody_stopped_is_no_fault_of_its_own(status: str) -> None:
+    """A paused one goes on, and need not be made anew."""
+    assert guard.problem({"State": {**HERE["State"], "Status": status}}) == ""

@@ -3,6 +3,7 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,7 +128,7 @@ class Policy:
         """The label that all servers have."""
         return str(self.config.HomeSpawner.project)
 
-    @property
+    @cached_property
     def removes(self) -> bool:
         """Whether servers' containers are removed when they end, so that each start is of a new one."""
         return bool(self.server("", "", {}).remove)
