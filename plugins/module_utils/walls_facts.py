@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ table inet jhh-sample {
 }
 """
 BRIDGES = Path("/proc/sys/net/bridge")
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 def firewall_problem() -> str:
@@ -53,10 +55,17 @@ def walls(project: str, directory: Path) -> str:
 
 
 def routes(project: str) -> list[dict[str, str]]:
-    """The machine's own IPv4 networks but the project's: {to, by}, a network and its interface."""
+    """The machine's IPv4 networks but the project's: {to, by}, a network and its interface, or a resolver and ''."""
     found = []
     for route in json.loads(output("ip", "-json", "-4", "route", "show", "table", "all") or "[]"):
         name = route.get("dev", "")
         if route.get("type", "unicast") == "unicast" and route["dst"] != "default" and name != contract.bridge(project):
             found.append({"to": route["dst"], "by": name})
-    return found
+    return [*found, *({"to": resolver, "by": ""} for resolver in resolvers())]
+
+
+def resolvers() -> list[str]:
+    """The IPv4 addresses that the machine asks for names, but its own."""
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in RESOLVERS if path.is_file()]
+    found = re.findall(r"^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$", "\n".join(texts), re.M)
+    return sorted({address for address in found if not address.startswith("127.")})

@@ -149,14 +149,19 @@ def subnet_problem(text: str) -> str:
 
 
 def overlaps(subnet: str, routes: list[dict[str, str]]) -> str:
-    """The machine's own network that has addresses of the subnet too, in words; '' for none.
+    """What the machine itself has or needs at addresses of the subnet, in words; '' for nothing.
 
-    routes: {to, by}, a network and its interface, without the project's own.
+    routes: {to, by}, a network and its interface, without the project's own; or an address and '', for a resolver.
     """
     wanted = ipaddress.IPv4Network(subnet)
     for route in routes:
         if ipaddress.IPv4Network(route["to"], strict=False).overlaps(wanted):
-            return f"{route['to']} on {route['by']}"
+            what = (
+                f" on {route['by']}, a network of this machine"
+                if route["by"]
+                else ", which this machine asks for names"
+            )
+            return route["to"] + what
     return ""
 
 
@@ -182,7 +187,7 @@ def check_overlap(good: dict[str, Any], machine: dict[str, Any], report: Report)
     if good["subnet"] and (other := overlaps(good["subnet"], others(machine))):
         report.add(
             f"{PREFIX}subnet",
-            f"{good['subnet']} overlaps {other}, a network of this machine.",
+            f"{good['subnet']} overlaps {other}.",
             f"{PREFIX}subnet: {free_subnet(others(machine))}",
         )
 
@@ -198,7 +203,7 @@ def notes_about_walls(good: dict[str, Any], machine: dict[str, Any]) -> list[str
     subnet = "" if good["subnet"] else chosen(machine["project"]["network"])
     if subnet and (other := overlaps(subnet, others(machine))):
         notes.append(
-            f"The hub's network {subnet} overlaps {other}: devices there may not reach the hub. Write "
+            f"The hub's network {subnet} overlaps {other}: what is there and the hub may not reach each other. Write "
             f"{PREFIX}subnet: {free_subnet(others(machine))}"
         )
     return notes

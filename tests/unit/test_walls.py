@@ -98,6 +98,10 @@ def test_a_subnet_that_overlaps_a_network_of_the_machine() -> None:
     walls.check_overlap({**SETTINGS, "subnet": "10.77.5.0/24"}, {"routes": ROUTES, "project": PROJECT}, report)
     assert "10.77.5.0/24 overlaps 10.77.0.0/16 on wg0, a network of this machine." in report.text()
     assert "Write: jupyterhub_home_subnet: 10.78.0.0/20" in report.text()
+    report, asked = Report(), [*ROUTES, {"to": "10.78.0.53", "by": ""}]
+    walls.check_overlap({**SETTINGS, "subnet": "10.78.0.0/24"}, {"routes": asked, "project": PROJECT}, report)
+    assert "10.78.0.0/24 overlaps 10.78.0.53, which this machine asks for names." in report.text()
+    assert "Write: jupyterhub_home_subnet: 10.79.0.0/20" in report.text()
     for fine in ("", "10.78.0.0/24"):
         report = Report()
         walls.check_overlap({**SETTINGS, "subnet": fine}, {"routes": ROUTES, "project": PROJECT}, report)
@@ -175,7 +179,7 @@ def test_the_sample_has_every_kind_of_match_that_the_rules_have() -> None:
         assert kind in walls_facts.SAMPLE and kind in walls.rules({**SETTINGS, "allow": ["10.0.0.0/8:1"]}, LABEL)
 
 
-def test_the_machines_own_networks(program: Program) -> None:
+def test_the_machines_own_networks(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [
         {"dst": "default", "gateway": "192.168.1.1", "dev": "eth0"},
         {"dst": "192.168.1.0/24", "dev": "eth0"},
@@ -185,7 +189,13 @@ def test_the_machines_own_networks(program: Program) -> None:
         {"dst": "10.77.0.0/16", "dev": "wg0"},
     ]
     program("ip", f"echo '{json.dumps(found)}'")
+    asked = tmp_path / "resolv.conf"
+    monkeypatch.setattr(walls_facts, "RESOLVERS", (asked, tmp_path / "none"))
     assert walls_facts.routes("home") == ROUTES
+    asked.write_text(
+        "search home\nnameserver 127.0.0.53\nnameserver 10.9.0.53\nnameserver fd00::1\n#nameserver 1.2.3.4\n"
+    )
+    assert walls_facts.routes("home") == [*ROUTES, {"to": "10.9.0.53", "by": ""}]
 
 
 class Machine:
