@@ -15,6 +15,8 @@ import platform
 import re
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import runs  # first: it makes the tests' client known
@@ -23,6 +25,7 @@ from client import HubClient
 from place import MACHINE, ROOT, Figures, copy_project, inside, machine, timed
 
 RUNS = 5
+PARTS = ("servers", "runs", "guard")
 
 
 def build_stock() -> str:
@@ -115,6 +118,8 @@ def table(figures: Figures) -> str:
     for what, key, unit, beside, target in LINES:
         digits = {"MB": 0, "ms": 1}.get(unit, 2)
         values = figures[key]
+        if not values:
+            continue  # of a part that was left out
         median = statistics.median(values)
         ratio = median / statistics.median(figures[beside]) if beside else median
         goal = f"≤ {target:g}{'' if beside else f' {unit}'}" if target else ""
@@ -144,36 +149,42 @@ def where() -> str:
     )
 
 
+def prepare() -> dict[str, tuple[Callable[[], None], Callable[[Figures], None]]]:
+    """Boot the machine with a hub on it; of each of PARTS what readies it, and what takes its figures once."""
+    machine("boot", MACHINE, "trixie")
+    copy_project()
+    inside("scripts/venv .venv requirements/ansible.txt")
+    output = inside("python3 scripts/hub.py converge")
+    login = re.search(r"^Log in as user (\S+), password (\S+)$", output, re.M)
+    assert login, output
+    user_image = inside("docker image ls --format '{{.Repository}}:{{.Tag}}' jupyterhub-home/user").splitlines()[0]
+    stock_image = build_stock()
+    url = f"http://{machine('address', MACHINE)}:8000"
+    measured = (
+        (lambda: None, partial(measure, url, login[1], login[2], user_image, stock_image)),
+        (runs.prepare, partial(runs.measure, url)),
+        (storm.prepare, partial(storm.measure, url)),
+    )
+    return dict(zip(PARTS, measured, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
+    parser.add_argument("part", nargs="*", help=f"measure only these, of {', '.join(PARTS)}; nothing is written then")
     arguments = parser.parse_args()
+    if not set(arguments.part) <= set(PARTS) or (arguments.part and arguments.write):
+        parser.error(f"the parts are {', '.join(PARTS)}; with --write all are measured")
     figures: Figures = defaultdict(list)
     try:
         print("Booting a machine and making the hub on it (some minutes) ...", flush=True)
-        machine("boot", MACHINE, "trixie")
-        copy_project()
-        inside("scripts/venv .venv requirements/ansible.txt")
-        output = inside("python3 scripts/hub.py converge")
-        login = re.search(r"^Log in as user (\S+), password (\S+)$", output, re.M)
-        assert login, output
-        user_image = inside("docker image ls --format '{{.Repository}}:{{.Tag}}' jupyterhub-home/user").splitlines()[0]
-        stock_image = build_stock()
-        url = f"http://{machine('address', MACHINE)}:8000"
-        for number in range(RUNS + 1):
-            print(f"Run {number} of {RUNS} ..." if number else "A run that does not count ...", flush=True)
-            counted: Figures = figures if number else defaultdict(list)
-            measure(url, login[1], login[2], user_image, stock_image, counted)
-        runs.prepare()
-        for number in range(RUNS + 1):
-            print(
-                f"Run {number} of {RUNS} with many users ..." if number else "One that does not count ...", flush=True
-            )
-            runs.measure(url, figures if number else defaultdict(list))
-        storm.prepare()
-        for number in range(RUNS + 1):
-            print(f"Run {number} of {RUNS} of the guard ..." if number else "One that does not count ...", flush=True)
-            storm.measure(url, figures if number else defaultdict(list))
+        for part, (ready, take) in prepare().items():
+            if part not in (arguments.part or PARTS):
+                continue
+            ready()
+            for number in range(RUNS + 1):
+                print(f"{part}: {f'run {number} of {RUNS}' if number else 'one that does not count'} ...", flush=True)
+                take(figures if number else defaultdict(list))
         result = (
             f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{RUNS} runs in turn, after one that does not "
             f"count.\n\n{table(figures)}\n"

@@ -38,7 +38,7 @@ systemctl start ssh
 
 def prepare() -> None:
     """Put the lists of users, and a way in over ssh, into the machine."""
-    inside(f"mkdir -m 0700 {LISTS}; set -e; {SSHD}")
+    inside(f"set -e; {SSHD}")
     hashed = inside("openssl passwd -6 -salt saltsalt bench").splitlines()[-1]
     for count in (*COUNTS, max(COUNTS) + 1):
         put_list(str(count), [user(number, password_hash=hashed) for number in range(count)])
@@ -61,7 +61,7 @@ def user(number: int, **secret: str) -> dict[str, object]:
 def put_list(name: str, users: list[dict[str, object]]) -> None:
     """Put a list of users into the machine, for `declaring`."""
     variables = {"jupyterhub_home_users": users, "jupyterhub_home_allow_mass_removal": True}
-    inside(f"cat >{LISTS}/{name}.json", json.dumps(variables))
+    inside(f"mkdir -p -m 0700 {LISTS} && cat >{LISTS}/{name}.json", json.dumps(variables))
 
 
 def declaring(name: object) -> str:

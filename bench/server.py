@@ -24,8 +24,11 @@ IDLE = 0.02
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command prints, stripped."""
-    return subprocess.run(("docker", *arguments), capture_output=True, text=True, check=True).stdout.strip()
+    """What a docker command prints, stripped; where it fails, its own words end this."""
+    done = subprocess.run(("docker", *arguments), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"docker {arguments[0]}: {done.stderr}")
+    return done.stdout.strip()
 
 
 def cgroup(container: str, controller: str) -> Path:

@@ -32,7 +32,7 @@ print(statistics.median(times[1:]) * 1000)
 
 
 def prepare() -> None:
-    """Put the list of users into the machine; after runs.prepare."""
+    """Put the list of users into the machine."""
     hashed = inside(f"openssl passwd -6 -salt saltsalt {PASSWORD}").splitlines()[-1]
     put_list(LIST, [user(number, password_hash=hashed) for number in range(STORM)])
 
