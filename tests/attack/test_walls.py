@@ -12,7 +12,7 @@ import pytest
 from client import wait_until
 from conftest import ClientFactory
 from machine import address, playbook
-from programs import LISTEN, TRY
+from programs import LISTEN, LOOPBACK, TRY
 from testinfra.host import Host
 
 PROJECT = "jupyterhub-home"
@@ -245,6 +245,23 @@ def test_only_names_are_asked_of_a_resolver_at_home(home: Home) -> None:
         home.host.check_output("printf '%%s\\n' %s >/etc/resolv.conf", resolvers)
         home.host.check_output(f"systemctl restart {UNIT}")
     assert not home.reaches(home.lan_address, 53)
+
+
+def test_a_neighbour_wants_what_the_machine_serves_to_itself(home: Home) -> None:
+    """Docker takes a frame to 127.0.0.1 for one to a published port, whoever sent it."""
+    done = playbook(home.host, {"jupyterhub_home_bind_address": "127.0.0.1"}, shared=SHARED)
+    assert done.returncode == 0, done.stdout[-3000:]
+    mac = home.host.file("/sys/class/net/eth0/address").content_string.strip()
+    known = {"own": home.lan_address, "address": address(home.host), "mac": mac}
+    knock = ("python3", "-c", LOOPBACK.format(**known, port=8000, seconds=6))
+    assert home.on_lan(*knock) == "stopped\n"
+    home.host.check_output(f"systemctl stop {UNIT} && nft delete table inet {TABLE}")
+    try:
+        assert home.on_lan(*knock) == "reached\n"
+    finally:
+        home.host.check_output(f"systemctl start {UNIT}")
+        done = playbook(home.host, {}, shared=SHARED)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize(
