@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trial_database
+from conftest import ROOT
 from jupyterhub import dbutil, orm
 from trial_database import NAME, DatabaseError, copied, forget_servers, migrate
 
@@ -88,18 +89,25 @@ def test_locked(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         copied(kept, tmp_path / "here")
 
 
-def test_one_of_jupyterhub_5_is_migrated_in_the_copy_alone(kept: Path, tmp_path: Path) -> None:
-    alembic(kept / NAME, "downgrade", FIVE)
-    before = (kept / NAME).read_bytes()
-    copy = copied(kept, tmp_path / "here")
+def test_one_of_jupyterhub_5_is_migrated_in_the_copy_alone(tmp_path: Path) -> None:
+    """With users, groups, tokens and what is known of servers, which the trial then forgets."""
+    (tmp_path / "kept").mkdir()
+    five = tmp_path / "kept" / NAME
+    with sqlite3.connect(five) as connection:
+        connection.executescript((ROOT / "tests/support/jupyterhub_5.sql").read_text())
+    before = five.read_bytes()
+    copy = copied(five.parent, tmp_path / "here")
     migrate(copy)
     with orm.new_session_factory(f"sqlite:///{copy}")() as db:
-        user = orm.User.find(db, "kim")
-        assert user is not None and user.orm_spawners[""].server is not None
+        kim, bob = (orm.User.find(db, name) for name in ("kim", "bob"))
+        assert kim.admin and {role.name for role in kim.roles} == {"user", "admin"}
+        assert orm.APIToken.find(db, "7c89add918d842fd8c792514d22b1cc1").user is kim
+        assert [group.name for group in bob.groups] == ["family"]
+        assert bob.orm_spawners[""].server is not None and bob.orm_spawners[""].state == {"object_id": "x"}
         forget_servers(db)
         db.expire_all()
-        assert user.orm_spawners[""].server is None and not user.orm_spawners[""].state
-    assert (kept / NAME).read_bytes() == before
+        assert bob.orm_spawners[""].server is None and not bob.orm_spawners[""].state
+    assert five.read_bytes() == before
 
 
 def test_one_of_a_newer_jupyterhub(kept: Path) -> None:
