@@ -115,7 +115,9 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
         return False
     tags = {thing["Config"]["Image"]: thing["Image"] for thing in containers.values()}
     other = [tag for tag, identity in tags.items() if image_of(tag) != identity]
-    if not (before.exists() or other or wanted["images"]):
+    hub = containers[contract.container(project, contract.HUB.name)]
+    started_from = hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or wanted["directory"]
+    if not (before.exists() or other or wanted["images"] or started_from != wanted["directory"]):
         return False
     for tag, identity in tags.items():
         docker("tag", identity, f"{tag.rpartition(':')[0]}:{contract.KEPT}")
@@ -123,10 +125,9 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
     database = database_of(project)
     if database:
         copy_database(database, before.database)
-    hub = containers[contract.container(project, contract.HUB.name)]
     before.note({
         "tags": {**{name: image_of(name) for name in wanted["images"]}, **tags},
-        "folder": hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or wanted["directory"],
+        "folder": started_from,
         "network": wanted["network"],
         "url": url_of(containers.get(contract.container(project, contract.PROXY.name))),
         "copies": copies(database),

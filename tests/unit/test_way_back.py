@@ -198,6 +198,15 @@ def test_renewed_images_are_kept_for_before_they_take_a_name(engine: Engine, run
     assert engine.images()["user:1"] == "user-old"
 
 
+def test_a_hub_that_moves_to_another_folder_goes_back_to_its_own(
+    engine: Engine, run_module: RunModule, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    arguments = {"project": "home", "directory": str(tmp_path / "other")}
+    assert run_module(way_back, {"state": "keep", **arguments})["kept"]
+    assert run_module(way_back, {"state": "back", **arguments})["folder"] == str(engine.root)
+
+
 def test_a_database_that_cannot_be_copied_stops_the_run(engine: Engine, run_module: RunModule) -> None:
     engine.database.write_text("no database, and longer than the head of one would be" * 9)
     write(run_module, engine.root, NEW, "two")
