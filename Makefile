@@ -10,6 +10,9 @@ NPM_LOCK := roles/jupyterhub_home/files/images/proxy/requirements.txt
 # Ansible's own options, such as: make hub ARGS="--check --diff". As they are: scripts/hub.py splits them.
 ARGS ?=
 override export ARGS := $(value ARGS)
+# Of make upgrade: pins or packages, for one of both.
+ONLY ?=
+export ONLY
 
 # Ansible wants a locale of UTF-8 that is there; cron has none, nor have minimal systems.
 ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
@@ -17,7 +20,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check renew uninstall
+JOBS := hub check renew upgrade uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -25,8 +28,8 @@ flags := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
 meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
-unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
-$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew uninstall,$(job)),make $(job) ARGS=--check,make check))
+unknown := $(filter-out ARGS $(if $(filter upgrade,$(job)),ONLY) LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew upgrade uninstall,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
 $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
@@ -57,6 +60,9 @@ check: ## Only show what make hub would change
 
 renew: ## As make hub, with all images made anew from today's packages of Debian
 	@$(HUB) renew
+
+upgrade: ## Take the newest version of this project, and do what make renew does (ONLY=pins or ONLY=packages for one of both)
+	@$(HUB) upgrade
 
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
@@ -109,4 +115,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check renew uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew upgrade uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

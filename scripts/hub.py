@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `make hub`, `make check`, `make vault`, `make password` and, by its name, a playbook of playbooks/ do.
+"""What `make hub`, `make check`, `make upgrade`, `make vault`, `make password` and, by its name, a playbook do.
 
 First comes what can be known before it takes time (options, sudo), then Ansible's environment, the vault on first use,
 and Ansible.
@@ -23,13 +23,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VAULT = ROOT / "group_vars/jupyterhub/vault.yml"
 INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
 PASSWORD_TRIES = 3
+WITHOUT = " For today's packages of Debian alone: make upgrade ONLY=packages"
 sys.path.insert(0, str(ROOT / "collections"))
 
 FIRST_VAULT = """---
@@ -210,6 +211,68 @@ def other_job(book: str, arguments: list[str]) -> int:
     return play(book, arguments, password).returncode
 
 
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A git command on the checkout, by whoever owns that: git refuses another's, and root would own what comes."""
+    owner = ROOT.stat()
+    options: dict[str, Any] = {}
+    environment = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    if os.getuid() == 0 and owner.st_uid != 0:
+        options = {"user": owner.st_uid, "group": owner.st_gid}
+        environment["HOME"] = pwd.getpwuid(owner.st_uid).pw_dir
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, env=environment, text=True, capture_output=True, check=False, **options
+    )
+
+
+def no_upgrade(why: str, do: str) -> NoReturn:
+    """End where the newest version cannot be had."""
+    sys.exit(f"No newer version of this project was taken: {why}\n{do}\nNothing was changed.{WITHOUT}")
+
+
+def take_newest(*, pretend: bool) -> None:
+    """Have the checkout be the newest version of its branch, and say so; ends where that cannot be. pretend: say it."""
+    if shutil.which("git") is None or git("rev-parse", "--git-dir").returncode != 0:
+        no_upgrade(
+            f"{ROOT} is no clone of git's.",
+            "Put the newer version into its place, with your group_vars and .vault-password, then: make renew",
+        )
+    if (follows := git("rev-parse", "--abbrev-ref", "@{upstream}")).returncode != 0:
+        no_upgrade(follows.stderr.strip(), "Write, for example: git branch --set-upstream-to=origin/main")
+    # Their variables and inventory are the owner's to change: git keeps them, or says that it cannot.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!group_vars", ":!inventory").stdout
+    if changed:
+        no_upgrade(
+            f"files of it are changed here.\n{changed.rstrip()}",
+            "Look at them with git diff. To undo what is not meant to stay: git checkout -- FILE; else: git stash",
+        )
+    before = git("rev-parse", "HEAD").stdout.strip()
+    taken = git("fetch") if pretend else git("pull", "--ff-only")
+    if taken.returncode != 0:
+        no_upgrade(
+            f"git says:\n{taken.stderr.strip()}",
+            "Without a way to where the clone is from, try it later. Where lines of your own are in the way: "
+            "git stash; git pull --ff-only; git stash pop; then make renew",
+        )
+    new = git("log", "--oneline", f"{before}..{'@{upstream}' if pretend else 'HEAD'}").stdout.splitlines()
+    if not new:
+        print("There is no newer version of this project.", flush=True)
+    else:
+        what = "It would be taken, and is not tried here" if pretend else f"Back: git reset --keep {before[:12]}"
+        print(f"A newer version of this project, by {len(new)} commits: see CHANGELOG.md. {what}.", flush=True)
+
+
+def upgrade(arguments: list[str]) -> int:
+    """Take the newest version of the project, then have it renew the images; returns the exit status."""
+    only = os.environ.get("ONLY", "")
+    if only not in ("", "pins", "packages"):
+        sys.exit(f"ONLY is {only!r}. Write: make upgrade ONLY=pins, or ONLY=packages. Nothing was done")
+    if only != "packages":
+        take_newest(pretend=bool({"--check", "-C"} & set(arguments)))
+    # By the new version's own program, which reads ARGS as this one did.
+    command = [sys.executable, str(ROOT / "scripts/hub.py"), "converge" if only == "pins" else "renew"]
+    return subprocess.run(command, check=False).returncode
+
+
 def edit_vault() -> int:
     """Open the vault in $EDITOR, making it first if there is none."""
     set_up()
@@ -277,6 +340,8 @@ def main() -> int:
         return edit_vault()
     if job == "password":
         return print_hash()
+    if job == "upgrade":
+        return upgrade(ansible_options())
     if (ROOT / (book := f"playbooks/{job}.yml")).exists():
         return other_job(book, ansible_options())
     return converge([*(["--check", "--diff"] if job == "check" else []), *ansible_options()])

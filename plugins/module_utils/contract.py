@@ -24,6 +24,7 @@ WATCH_PROGRAM = f"{WATCH}/watch"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
 RENEW = "renew"
+BEFORE = "before"  # the hub as it was, until one that is made anew is known to work
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -35,6 +36,7 @@ class Folder(NamedTuple):
 
 
 FOLDERS = (
+    Folder(BEFORE, exact=False),
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
@@ -80,6 +82,8 @@ PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), 3)
 GUARD = Service("guard", 58083, HUB.group, (GENERATION,), image_of=HUB.name)
 SERVICES = (HUB, PROXY, GUARD)
 BASE_IMAGE, USER_IMAGE = "base", "user"
+KEPT = "kept"  # the tag of images that a hub may go back to
+DATABASE = "jupyterhub.sqlite"  # in the hub's own volume
 
 
 def services() -> list[str]:

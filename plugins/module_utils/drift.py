@@ -25,6 +25,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
+from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before
 
 # What Compose said of a compose.yml, by project.
 HASHES = "/run/jupyterhub-home-{}.hashes"
@@ -72,7 +73,7 @@ def project_state(
     edited = bool(record.how_strange(contract.COMPOSE_FILE))
     hashes = config_hashes(project, record, compose_version(), edited)
     before_first_run = not hashes and not edited
-    found = left_by_runs(project, things)
+    found = left_by_runs(project, things, record.root)
     if not before_first_run:
         found += what_services_need(project, things, outside)
         for service in names:
@@ -98,9 +99,11 @@ def is_for_compose(finding: Finding) -> bool:
     return finding.what in (What.VOLUME, What.CONTAINER_SETTINGS, What.CONTAINER_IMAGE)
 
 
-def left_by_runs(project: str, things: dict[str, Any]) -> list[Finding]:
-    """What runs that were killed left in the engine."""
+def left_by_runs(project: str, things: dict[str, Any], root: Path) -> list[Finding]:
+    """What runs that were killed left in the engine, and of a hub from before."""
     found = []
+    if Before(root).exists():
+        found.append(Finding(What.BEFORE, project, "kept", "known not to be needed"))
     if contract.aside_volume(project) in things:
         found.append(Finding(What.VOLUME_MOVE, contract.data_volume(project), "begun", "done"))
     if left := things.keys() & set(contract.trial_containers(project)):

@@ -25,6 +25,7 @@ class What(StrEnum):
     VOLUME_LABELS = "volume's labels"
     VOLUME_MOVE = "move of a volume"
     TRIAL = "trial"
+    BEFORE = "hub from before"
     FIREWALL = "firewall rules"
     WALLS = "walls"
     FILE = "file"
@@ -56,6 +57,7 @@ SENTENCES = {
     What.VOLUME_LABELS: "the volume {name} had other labels.",
     What.VOLUME_MOVE: "a run had stopped while it moved the volume {name}.",
     What.TRIAL: "a run had stopped while it tried new settings.",
+    What.BEFORE: "a run had stopped before the hub that it made was known to work.",
     What.WALLS: "the firewall rules around servers of {name} were {current}.",
     What.FIREWALL: "the firewall rules of {name} were {current}.",
 }

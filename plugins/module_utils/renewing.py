@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.base_image import make_base
 from ansible_collections.jupyterhub.home.plugins.module_utils.building import build, run_docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_image, remove_image, told
@@ -12,6 +13,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_
 STAGED = "-renewed"
 NOTHING = "Nothing to renew: the packages in the images are those of today."
 AT_NEXT_START = "Running servers take their new image at their next start."
+STILL_OLD = "On the image from before until their next start (in the hub: Home, Stop My Server), the servers of: {}"
 # Debian's packages, then Python's, a line each with name and version; an image from elsewhere may lack either program.
 LIST = """
 dpkg-query --show --showformat '${Package} ${Version}\\n' 2>/dev/null || :
@@ -130,11 +132,24 @@ class Renewal:
         return [*lines, AT_NEXT_START] if lines else [NOTHING]
 
 
-def take(project: str, staged: dict[str, str]) -> None:
-    """Put new images in the place of the old, whose names then carry their identity, until nothing uses them."""
+def users_of(image: str) -> list[str]:
+    """Users whose servers run on an image."""
+    form = f'{{{{.Label "{contract.USER_LABEL}"}}}}'
+    servers = ["--filter", f"ancestor={image}", "--filter", f"label={contract.PROJECT_LABEL}"]
+    return sorted(set(told("ps", *servers, "--format", form).splitlines()))
+
+
+def take(project: str, staged: dict[str, str]) -> list[str]:
+    """Put new images in the place of the old, whose names then carry their identity, until nothing uses them.
+
+    Returns a line about the users whose servers run on an old one, if there are any.
+    """
+    users: set[str] = set()
     for image, new in staged.items():
         if current := identity(image):
+            users |= set(users_of(image))
             kept = f"{project}/user" if not image.startswith(f"{project}/") else image.rpartition(":")[0]
             run_docker(f"Keeping the old {image}", "tag", image, f"{kept}:{current.removeprefix('sha256:')[:12]}")
         run_docker(f"Replacing {image}", "tag", new, image)
         remove_image(new)
+    return [STILL_OLD.format(", ".join(sorted(users)))] if users else []

@@ -13,10 +13,10 @@ from testinfra.host import Host
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def playbook(
+def playbook_command(
     host: Host, variables: dict[str, Any], name: str = "site.yml", *options: str, shared: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """A playbook on the scenario's machine, with other values for some variables.
+) -> tuple[list[str], dict[str, str]]:
+    """How a playbook is run on the scenario's machine, with other values for some variables, and the environment.
 
     shared: below the scenario's own inventory lies the one that scenarios share.
     """
@@ -24,11 +24,19 @@ def playbook(
     folders = ("shared", scenario) if shared else (scenario,)
     where = [f"--inventory={ROOT}/molecule/{folder}/inventory/hosts.yml" for folder in folders]
     where.append(f"--limit={host.backend.name}")
+    environment = {"ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)}
+    command = ["ansible-playbook", name, *where, *options, "--extra-vars", json.dumps(variables)]
+    return command, os.environ | environment
+
+
+def playbook(
+    host: Host, variables: dict[str, Any], name: str = "site.yml", *options: str, shared: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """A playbook on the scenario's machine; see playbook_command."""
+    command, environment = playbook_command(host, variables, name, *options, shared=shared)
     return subprocess.run(
-        ["ansible-playbook", name, *where, *options, "--extra-vars", json.dumps(variables)],
-        cwd=ROOT, env={**os.environ, "ANSIBLE_CONFIG": f"{ROOT}/ansible.cfg", "MOLECULE_PROJECT_DIRECTORY": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
 
 
 def address(host: Host) -> str:

@@ -198,10 +198,11 @@ def test_a_run_that_was_killed_while_it_moved_the_volume(project: Project) -> No
     assert project.state["repair"]
 
 
-def test_a_run_that_was_killed_during_a_trial(project: Project) -> None:
+def test_a_run_that_was_killed_at_its_hub(project: Project) -> None:
+    (project.folder / contract.BEFORE).mkdir()
     project.things["home-trial-server"] = {"Name": "/home-trial-server"}
-    assert project.look() == (False, ["a run had stopped while it tried new settings."])
-    assert project.state["repair"]
+    whens = "before the hub that it made was known to work", "while it tried new settings"
+    assert project.look() == (False, [f"a run had stopped {when}." for when in whens]) and project.state["repair"]
 
 
 @pytest.mark.parametrize("edit", ["name: home\n# by hand\n", None])
@@ -284,7 +285,7 @@ def test_a_container_without_a_process_that_docker_takes_for_a_running_one(proje
 def test_a_container_with_an_earlier_folder(project: Project, tmp_path: Path) -> None:
     """Somebody has put a copy in its place. A folder that the machine has no more counts, too; the kernel's files do
     not, nor volumes."""
-    now, before = tmp_path / "users", tmp_path / "before"
+    now, before = tmp_path / "users", tmp_path / "earlier"
     now.mkdir()
     before.mkdir()
     hub = project.things["home-hub"]

@@ -28,6 +28,9 @@ PYTHON = r'printf "%s|%s|%s\n" "$*" "$ARGS" "$LC_ALL" >>"$here/noted"'
         (["--check", "hub"], "make check"),
         (["uninstall", "--check"], "make uninstall ARGS=--check"),
         (["renew", "--check"], "make renew ARGS=--check"),
+        (["upgrade", "--check"], "make upgrade ARGS=--check"),
+        (["hub", "ONLY=pins"], 'make hub ARGS="--only pins"'),
+        (["hub", "upgrade"], "make upgrade"),
         (["hub", "check"], "make check"),
         (["hub", "renew"], "make renew"),
         (["hub", "uninstall"], "make uninstall"),
@@ -72,6 +75,13 @@ def test_args_arrive_as_they_are(program: Program, arguments: str) -> None:
     assert (calls.parent / "noted").read_text().splitlines() == [
         f"scripts/hub.py converge|{arguments}|C.UTF-8", f"scripts/hub.py check|{arguments}|C.UTF-8"
     ]  # fmt: skip
+
+
+def test_one_half_of_an_upgrade(program: Program) -> None:
+    calls = program("python3", 'echo "$1 $2 ONLY=$ONLY" >>"$here/noted"')
+    assert make("upgrade").returncode == 0 and make("upgrade", "ONLY=pins").returncode == 0
+    noted = (calls.parent / "noted").read_text().splitlines()
+    assert noted == ["scripts/hub.py upgrade ONLY=", "scripts/hub.py upgrade ONLY=pins"]
 
 
 def test_what_make_means_stays(program: Program) -> None:

@@ -1,0 +1,157 @@
+"""A hub that is made anew and does not work makes way for the one before; a notebook computes all the while."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+from machine import ROOT, containers, playbook_command
+from rows import USERS
+from story import DATABASE, Story, changed_tasks
+from test_drift import FOLDER, P, flat, on
+from testinfra.host import Host
+
+VARIABLES = {"jupyterhub_home_users": USERS}
+# When it has its own database, which a trial and the guard have not: after the migration, in the middle of its start.
+BREAKS = """
+import os
+from jupyterhub.app import JupyterHub
+def broken(app):
+    raise RuntimeError('the cellar is full of water')
+if os.path.exists('/srv/jupyterhub/jupyterhub.sqlite'):
+    JupyterHub.init_hub = broken
+"""
+OLDER, HEAD = "ff1860e38070", "f460b0348206"  # the last two revisions of JupyterHub's database
+# An image of before the last one.
+HUB_OF_BEFORE = (
+    "FROM {image}\nUSER root\nRUN cd /opt/hub/lib/python3*/site-packages/jupyterhub "
+    "&& rm -r alembic/versions/{head}*.py __pycache__ "
+    "&& sed -i 's/^    display_name = Column.*/    display_name = None/' orm.py\nUSER 58081:58081\n"
+)
+DOWNGRADE = (
+    "from jupyterhub import dbutil; import subprocess; dbutil.write_alembic_ini('/tmp/a.ini', "
+    "'sqlite:////srv/jupyterhub/jupyterhub.sqlite'); "
+    f"subprocess.run(['alembic', '-c', '/tmp/a.ini', 'downgrade', '{OLDER}'], check=True)"
+)
+
+
+def sql(host: Host, statement: str, *values: str) -> str:
+    """What a statement on the hub's database gives first."""
+    program = (
+        f"import sqlite3; c = sqlite3.connect('{DATABASE}'); r = c.execute('{statement}', {list(values)}).fetchone(); "
+        "c.commit(); print(r and r[0])"
+    )
+    found: str = host.check_output(f'python3 -c "{program}"')
+    return found
+
+
+def revision(host: Host, new: str = "") -> str:
+    """Of the hub's database, which gets a new one first."""
+    if new:
+        sql(host, "update alembic_version set version_num = ?", new)
+    return sql(host, "select version_num from alembic_version")
+
+
+def killed(host: Host, **variables: Any) -> None:
+    """A run that is killed when it has made the hub anew, and does not know yet whether it works."""
+    given = VARIABLES | {f"jupyterhub_home_{name}": value for name, value in variables.items()}
+    command, environment = playbook_command(host, given, shared=False)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        assert any("users | Make accounts" in line for line in run.stdout)
+        run.kill()
+
+
+def state(host: Host) -> dict[str, str]:
+    """Of the hub, what must come back; the record of files may have to look again."""
+    find = "find . -type f ! -name written.json -exec sha256sum {} +"
+    return {
+        "files": host.check_output(f"cd {FOLDER} && {find} | sort"),
+        "image": host.check_output(f"docker inspect --format '{{{{.Image}}}}' {P}-hub"),
+        "images": on(host, "docker image ls --no-trunc --format '{{{{.Repository}}}}:{{{{.Tag}}}} {{{{.ID}}}}' | sort"),
+        "database": revision(host),
+        "copies": host.check_output(f"ls -d {DATABASE}* | grep -v journal"),
+    }
+
+
+def went_back(story: Story, host: Host, **more: Any) -> str:
+    """What a run says that breaks the hub, and after which all is as before."""
+    before, servers = state(host), containers(host)
+    output = flat(story.fails(extra_config=BREAKS, **more))
+    assert "The new hub does not work, and the one from before is back, as it was." in output, output[-6000:]
+    assert "the cellar is full of water" in output and "other settings (compose.yml" in output, output[-4000:]
+    assert state(host) == before
+    assert {name: what for name, what in containers(host).items() if name not in ("hub", "guard")} == {
+        name: what for name, what in servers.items() if name not in ("hub", "guard")
+    }
+    assert story.client("bob").get("/hub/home").ok
+    return output
+
+
+def test_settings_that_pass_the_trial_and_break_the_hub(story: Story, host: Host) -> None:
+    output = went_back(story, host)
+    assert "database" not in output.partition("Tried:")[2].partition("Why not:")[0]
+    # The next run has the hub of the variables, and no word of this.
+    story.change()
+    change = story.change(extra_config="c.JupyterHub.active_server_limit = 30\n", restarts={"hub", "guard"})
+    assert "Found:" not in change.output
+    story.change(restarts={"hub", "guard"})
+
+
+def test_a_run_that_was_killed_is_mended(story: Story, host: Host) -> None:
+    """The one after it goes on, or back if that hub does not work either."""
+    whole = state(host)
+    killed(host, extra_config=BREAKS)
+    done = story.run(VARIABLES)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "Found: a run had stopped before the hub that it made was known to work." in flat(done.stdout)
+    assert state(host) == whole
+    killed(host, extra_config=BREAKS)
+    output = flat(story.fails(extra_config=BREAKS))
+    assert "is back, as it was" in output and "the cellar is full of water" in output, output[-4000:]
+    assert state(host) == whole
+    story.change()
+
+
+def test_a_newer_database_is_refused(story: Story, host: Host) -> None:
+    on(host, "docker stop {P}-hub")
+    revision(host, "f7f7f7f7f7f7")
+    before = state(host)
+    output = flat(story.fails(extra_config="c.JupyterHub.active_server_limit = 30\n"))
+    assert "of a newer JupyterHub than the hub's image has" in output and "f7f7f7f7f7f7" in output, output[-3000:]
+    assert state(host) == before
+    revision(host, HEAD)
+    done = story.run(VARIABLES)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_migration_is_taken_back_with_the_hub_that_made_it(story: Story, host: Host) -> None:
+    """And made when that hub works."""
+    image = host.check_output(f"docker inspect --format '{{{{.Config.Image}}}}' {P}-hub")
+    today = host.check_output(f"docker image inspect --format '{{{{.Id}}}}' {image}")
+    on(host, "docker stop {P}-hub")
+    inside = f"docker run --rm --tmpfs /tmp --volume {P}-data:/srv/jupyterhub {image}"
+    host.check_output(f'{inside} python -c "{DOWNGRADE}"')
+    text = HUB_OF_BEFORE.format(image=image, head=HEAD).replace("\n", "\\n").replace("'", "'\\''")
+    host.check_output(f"docker tag {image} {P}/hub:today && printf '{text}' | docker build -qt {image} -")
+    done = story.run(VARIABLES)
+    assert done.returncode == 0 and revision(host) == OLDER, done.stdout[-4000:]
+    story.client("mia")
+
+    older = host.check_output(f"docker image inspect --format '{{{{.Id}}}}' {image}")
+    on(host, "docker tag " + f"{today} {image}")
+    before = state(host)
+    output = flat(story.fails(extra_config=BREAKS))
+    assert f"a database migrated from revision {OLDER} to {HEAD}" in output, output[-6000:]
+    now = state(host)
+    assert (now["database"], now["copies"], now["files"]) == (OLDER, before["copies"], before["files"])
+    assert now["image"] == older
+    assert story.client("mia").get("/hub/home").ok
+
+    on(host, "docker tag " + f"{today} {image}")
+    done = story.run(VARIABLES)
+    assert done.returncode == 0 and revision(host) == HEAD, done.stdout[-4000:]
+    assert state(host)["copies"] != before["copies"]  # JupyterHub's own, of before the migration
+    story.still_counting()
+    again = story.run(VARIABLES)
+    assert again.returncode == 0 and changed_tasks(again.stdout) == [], again.stdout[-3000:]
