@@ -24,6 +24,11 @@ WATCH_PROGRAM = f"{WATCH}/watch"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
 RENEW = "renew"
+STATE = "state"  # what the role's programs keep for the next time
+SAVED = f"{STATE}/backup"  # what a backup makes to be saved: a copy of the database, and what is where
+BACKUP_STATE = f"{STATE}/backup.json"  # how the last ones went
+# An owner's own in the checkout, which a clone does not bring.
+OWNERS = ("group_vars", "inventory", ".vault-password")
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -39,6 +44,7 @@ FOLDERS = (
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
     Folder("secrets", exact=True),
+    Folder(STATE, exact=False),
     Folder(USERS, exact=False),
     Folder(WALLS, exact=True),
     Folder(WATCH, exact=True),
@@ -160,6 +166,16 @@ def aside_volume(project: str) -> str:
     return f"{data_volume(project)}-aside"
 
 
+def backups(project: str) -> str:
+    """The folder of a project's backups: their repository, unless it is elsewhere, and a password that was made."""
+    return f"/var/backups/{project}"
+
+
+def backup_lock(project: str) -> str:
+    """The file that a backup or a restore locks while it is at work."""
+    return f"/run/{table(project)}.backup"
+
+
 def sockets_volume(project: str) -> str:
     """Where the guard's socket is, in memory."""
     return f"{project}-{SOCKETS}"
@@ -251,6 +267,7 @@ COMPOSE_FOLDER, COMPOSE_HASH = f"{COMPOSE_PROJECT}.working_dir", f"{COMPOSE}.con
 COMPOSE_VERSION = f"{COMPOSE}.version"
 
 # --- Paths in the containers -----------------------------------------------
+DATABASE, COOKIE_SECRET, RESERVE = "jupyterhub.sqlite", "jupyterhub_cookie_secret", "reserve"  # in HUB_HOME
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
 GUARD_FOLDER = "/run/guard"

@@ -174,7 +174,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "walls": walls_are,
         "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
         "routes": asked_routes.result(),
-        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
+        "programs": [name for name in ("ip", "mmdebstrap", "nft", "restic") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),
