@@ -7,15 +7,19 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
+from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, is_plain
 from ansible_collections.jupyterhub.home.plugins.module_utils.restic import (
     UNREADABLE,
@@ -26,6 +30,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.restic import (
 
 PARTS = 50  # of the data, one of which is read back after each backup
 MANIFEST = "manifest.json"
+FAILED, SUCCEEDED = "failed", "succeeded"
 UNITS = ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "K"))
 
 
@@ -105,32 +110,33 @@ def revision(database: Path) -> str:
     return str(row[0]) if row else ""
 
 
-class State:
-    """How the last backups went, in a file: `succeeded`, `failed` (of the last one, if it did), `part`."""
+def notify(how: str, what: dict[str, str]) -> None:
+    """Send `what` as JSON to an address, or have a shell run a command, with it in the environment as BACKUP_NAME.
 
-    def __init__(self, directory: str) -> None:
-        self.path = Path(directory) / contract.BACKUP_STATE
-        self.known: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            self.known = dict(json.loads(self.path.read_text(encoding="utf-8")))
-
-    def save(self, **known: Any) -> None:
-        """Note more; what is None is forgotten."""
-        self.known = {key: value for key, value in {**self.known, **known}.items() if value is not None}
-        self.path.parent.mkdir(exist_ok=True)
-        text = json.dumps(self.known, indent=1, sort_keys=True) + "\n"
-        replace_file(self.path, text, mode=0o600, owner=os.geteuid(), group=os.getegid())
+    Raises OSError, ValueError or SubprocessError.
+    """
+    if re.match("https?://", how):
+        headers = {"Content-Type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(how, json.dumps(what).encode(), headers), timeout=30).close()
+        return
+    environment = {**os.environ, **{f"BACKUP_{name.upper()}": text for name, text in what.items()}}
+    done = subprocess.run(
+        ("/bin/sh", "-c", how), env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        raise OSError(said[-1])
 
 
 class Backup:
     """One backup. settings: those of Repository, and `directory`, `checkout` (empty where the controller is another
-    machine) and `keep` (numbers of snapshots by restic's words, such as daily)."""
+    machine), `keep` (numbers of snapshots by restic's words, such as daily) and `notify` (see there)."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.project: str = settings["project"]
         self.repository = Repository(settings)
-        self.state = State(settings["directory"])
+        self.state = State(Path(settings["directory"]))
         self.saved = Path(settings["directory"]) / contract.SAVED
         self.notes: list[str] = []
         self.wrong: list[str] = []
@@ -151,6 +157,7 @@ class Backup:
             raise
         except (ResticError, EngineError, OSError, sqlite3.Error, BackupError) as error:
             why = without_passwords(str(error)).rstrip(".")
+            self.notify(FAILED, why)
             with contextlib.suppress(OSError):  # the disk may be full
                 self.state.save(failed={"at": int(time.time()), "why": why})
             raise BackupError(" ".join([f"{why}.", *self.notes])) from error
@@ -181,7 +188,20 @@ class Backup:
             "at": int(time.time()), "snapshot": done["snapshot_id"], "seconds": seconds,
             "files": done["total_files_processed"], "changed": changed, "bytes": done["total_bytes_processed"],
         }  # fmt: skip
+        if "failed" in self.state.known:
+            self.notify(SUCCEEDED, self.notes[0])
         self.state.save(succeeded=succeeded, failed=None)
+
+    def notify(self, result: str, message: str) -> None:
+        """Tell the owner by their command or address that the last backup failed, or that it did and this did not."""
+        if not self.settings["notify"]:
+            return
+        try:
+            notify(self.settings["notify"], {"project": self.project, "result": result, "message": message})
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self.notes.append(
+                f"Nobody could be told of it (jupyterhub_home_backup_notify): {without_passwords(str(error))}."
+            )
 
     def gather(self) -> list[Path]:
         """Make what is to be made, and list all that is to be saved, the hub's own volume first."""
@@ -288,6 +308,8 @@ def main() -> int:
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     try:
         print("\n".join(Backup(settings).run(make_password=False)))
+    except BusyError as error:
+        print(error)
     except BackupError as error:
         print(error, file=sys.stderr)
         return 1

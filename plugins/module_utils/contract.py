@@ -23,7 +23,10 @@ WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
-RENEW = "renew"
+# Jobs that a timer starts, each by the name of its variable, its folder, and its units' end.
+RENEW, BACKUP = "renew", "backup"
+TIMERS = (RENEW, BACKUP)
+BACKUP_SETTINGS = f"{BACKUP}/settings.json"
 STATE = "state"  # what the role's programs keep for the next time
 SAVED = f"{STATE}/backup"  # what a backup makes to be saved: a copy of the database, and what is where
 BACKUP_STATE = f"{STATE}/backup.json"  # how the last ones went
@@ -40,6 +43,7 @@ class Folder(NamedTuple):
 
 
 FOLDERS = (
+    Folder(BACKUP, exact=True),
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
@@ -230,28 +234,34 @@ def walls_file(project: str) -> str:
     return f"{WALLS}/{walls_unit(project)}"
 
 
-def renew_timer(project: str) -> str:
-    """The unit that says when images are renewed."""
-    return f"{project}-renew.timer"
+def timer(project: str, job: str) -> str:
+    """The unit that says when a job of TIMERS is done."""
+    return f"{project}-{job}.timer"
 
 
-def renew_service(project: str) -> str:
-    """The unit that renews them, which the timer starts."""
-    return f"{project}-renew.service"
+def timer_service(project: str, job: str) -> str:
+    """The unit that does it, which the timer starts."""
+    return f"{project}-{job}.service"
 
 
-def renew_file(unit: str) -> str:
-    """Where one of these two is, below the project's directory."""
-    return f"{RENEW}/{unit}"
+def timer_files(project: str, job: str) -> tuple[str, str]:
+    """Where these two are, below the project's directory."""
+    return f"{job}/{timer(project, job)}", f"{job}/{timer_service(project, job)}"
+
+
+def program_file(name: str) -> str:
+    """Where a file of module_utils is, below the project's directory, for what the timer of backups starts: the folder
+    BACKUP is one that Python imports from."""
+    return f"{BACKUP}/ansible_collections/jupyterhub/home/plugins/module_utils/{name}.py"
 
 
 def units(project: str) -> dict[str, str]:
     """The units, each with the place of its file below the project's directory."""
-    renewing = (renew_timer(project), renew_service(project))
+    timed = [file for job in TIMERS for file in timer_files(project, job)]
     return {
         watch_unit(project): watch_file(project),
         walls_unit(project): walls_file(project),
-        **{unit: renew_file(unit) for unit in renewing},
+        **{file.rpartition("/")[2]: file for file in timed},
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, kind, said
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, SECRET, kind, said
 
 PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")  # restic's
 # Restic's backends. Anything else is a path on the machine.
@@ -94,5 +94,10 @@ def backup_settings(good: dict[str, Any], machine: dict[str, Any]) -> dict[str, 
         "directory": good["directory"],
         "checkout": machine["job"].get("checkout", ""),
         "keep": good["backup_keep"],
-        "restic": "restic" in machine["programs"],
     }
+
+
+def secret_settings(good: dict[str, Any]) -> dict[str, Any]:
+    """What beside these may be secret."""
+    names = [name.removeprefix(PREFIX) for name in SECRET if name.startswith(f"{PREFIX}backup_")]
+    return {name: good[name] for name in sorted(names)} if good["backup"] else {}

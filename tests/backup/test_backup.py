@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from client import wait_until
-from conftest import BACKUPS, DIRECTORY, PASSWORD, VOLUMES, Machine
+from conftest import BACKUPS, DIRECTORY, PASSWORD, VOLUMES, Machine, flat
 
 WORK = f"{VOLUMES}/jupyterhub-home-user-bob/_data"
 WRITING = """
@@ -163,6 +163,48 @@ def test_damaged(machine: Machine) -> None:
     said = machine.refused("backup", backup_repository="/srv/damaged")
     assert "/srv/damaged is gone" in said or "is no whole repository" in said
     machine.do("rm -r /srv/damaged")
+
+
+def test_timer(machine: Machine) -> None:
+    """It does the same on the machine alone, by a schedule that can be taken away."""
+    unit = "jupyterhub-home-backup"
+    done = machine.play("site", backup="Sun 03:30")
+    assert done.returncode == 0 and "A run would" not in done.stdout, done.stdout[-4000:]
+    following = machine.do(f"systemctl show --property=NextElapseUSecRealtime --value {unit}.timer")
+    assert re.match(r"Sun \S+ (03:[3-5]|04:0)", following), following
+    assert machine.do(f"stat -c %a {DIRECTORY}/backup/settings.json") == "600"
+    before = machine.state()["succeeded"]
+    machine.do(f"echo still more >{WORK}/more.txt", f"systemctl start {unit}")
+    after = machine.state()["succeeded"]
+    assert after["snapshot"] != before["snapshot"] and after["changed"] <= 3
+    log = machine.do(f"journalctl --unit {unit} --output cat")
+    assert f"snapshot {after['snapshot'][:8]}" in log and PASSWORD not in log
+    done = machine.play("site", backup="Sun 03:30")
+    assert " changed=0 " in done.stdout and "backup" not in done.stdout, done.stdout[-4000:]
+
+    machine.do(f"mv {BACKUPS}/repository {BACKUPS}/moved")
+    assert machine.host.run(f"systemctl start {unit}").failed
+    assert machine.do(f"systemctl is-failed {unit}").strip() == "failed"
+    done = machine.play("site", backup="Sun 03:30")
+    assert " changed=0 " in done.stdout and "The last backup failed: The repository" in flat(done)
+    machine.do(f"mv {BACKUPS}/moved {BACKUPS}/repository", f"systemctl start {unit}")
+
+    done = machine.play("site")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert machine.do(f"find /etc/systemd {DIRECTORY} -name '{unit}*'", f"ls {DIRECTORY}/backup") == ""
+
+
+def test_notify(machine: Machine) -> None:
+    """By the machine itself, to a server on it."""
+    server = LISTENER.replace("do_GET = do_PUT", "do_POST")
+    machine.do(f'printf "{server}" >/tmp/listener.py', "systemd-run --unit=listener python3 /tmp/listener.py")
+    machine.refused("backup", backup_password="not that one", backup_notify="echo $BACKUP_RESULT >/tmp/told")
+    assert machine.do("cat /tmp/told") == "failed\n"
+    said = machine.refused("backup", backup_password="not that one", backup_notify="http://127.0.0.1:9099/x")
+    assert "(jupyterhub_home_backup_notify): HTTP Error 403" in said, "what the listener answers"
+    assert "Content-Type: application/json" in machine.do("cat /tmp/asked")
+    machine.backup(backup_notify="echo $BACKUP_RESULT >/tmp/told")
+    assert machine.do("cat /tmp/told", "systemctl stop listener") == "succeeded\n"
 
 
 def test_a_run_finds_nothing_to_do_about_it(machine: Machine) -> None:

@@ -29,6 +29,8 @@ ELSEWHERE = {
     "jupyterhub_home_free_disk_min": "test_free_disk",
     "jupyterhub_home_trial": "test_trial",
     "jupyterhub_home_renew": "test_renewing_by_a_schedule",
+    "jupyterhub_home_backup": "test_timer",
+    "jupyterhub_home_backup_notify": "test_notify",
     "jupyterhub_home_backup_repository": "test_repository",
     "jupyterhub_home_backup_password": "test_password",
     "jupyterhub_home_backup_environment": "test_environment",

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import backup as backing
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.modules import backup
-from conftest import Program, RunModule
+from conftest import Program, RunModule, Serve
 from fake_engine import Engine
 
 SUMMARY = {
@@ -56,7 +56,7 @@ class Machine:
         self.put(snapshots=json.dumps(SNAPSHOTS), summary=json.dumps(SUMMARY), unread="")
         self.settings: dict[str, Any] = {
             "project": "home", "directory": str(root / "opt"), "checkout": "", "repository": "",
-            "password": "", "environment": {"B2_ID": "b2"}, "keep": {"daily": 7, "weekly": 5},
+            "password": "", "environment": {"B2_ID": "b2"}, "keep": {"daily": 7, "weekly": 5}, "notify": "",
         }  # fmt: skip
 
     def put(self, **files: str) -> None:
@@ -168,6 +168,33 @@ def test_what_restic_says(machine: Machine, fails: str, text: str, parts: list[s
     assert machine.state()["failed"]["why"] in done["msg"]
     (machine.here / f"{fails}.fails").unlink()
     assert machine(password="geheim sauce")["changed"] and "failed" not in machine.state()
+
+
+def test_an_owner_is_told(machine: Machine, serve: Serve) -> None:
+    """By a command or an address: that one failed, and that one succeeds again."""
+    noted = machine.root / "noted"
+    command = f'echo "$BACKUP_PROJECT $BACKUP_RESULT: $BACKUP_MESSAGE" >>{noted}'
+    machine(notify=command)
+    assert not noted.exists()
+    machine.put(check_fails="Fatal: strange")
+    machine(notify=command)
+    web = serve((200, {}))
+    machine(notify=web.url)
+    (machine.here / "check.fails").unlink()
+    machine(notify=command)
+    machine(notify=command)
+    failed, succeeded = noted.read_text().splitlines()
+    assert failed.startswith("home failed: Checking the repository failed: strange")
+    assert succeeded.startswith("home succeeded: Saved 7 files")
+    (asked,) = web.asked
+    assert asked.what.startswith("POST /") and asked.body["result"] == "failed" and "strange" in asked.body["message"]
+
+
+@pytest.mark.parametrize("notify", ["echo no such address >&2; exit 1", "http://127.0.0.1:9/"])
+def test_an_owner_who_cannot_be_told(machine: Machine, notify: str) -> None:
+    machine.put(check_fails="Fatal: strange")
+    said = machine(notify=notify)["msg"]
+    assert "strange" in said and "Nobody could be told of it (jupyterhub_home_backup_notify): " in said
 
 
 def test_a_lock_of_a_run_that_was_killed_is_removed(machine: Machine) -> None:

@@ -68,6 +68,6 @@ def test_where_nothing_can_be_saved(root: bool, version: str | None, part: str) 
 
 def test_what_is_passed_on_has_no_secret() -> None:
     good = {**SETTINGS, "backup_password": "geheim1!", "backup_environment": {"A": "geheim1"}}
-    found = backup_settings(good, {"job": {"checkout": "/home/kim/hub", "host": "x"}, "programs": ["restic"]})
-    assert found["checkout"] == "/home/kim/hub" and found["restic"] and "geheim1" not in str(found)
-    assert backup_settings(good, {"job": {}, "programs": []})["checkout"] == ""
+    found = backup_settings(good, {"job": {"checkout": "/home/kim/hub", "host": "x"}})
+    assert found["checkout"] == "/home/kim/hub" and "geheim1" not in str(found)
+    assert backup_settings(good, {"job": {}})["checkout"] == ""

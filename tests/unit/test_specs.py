@@ -18,7 +18,7 @@ from conftest import ROLE, ROOT
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
 PLUGIN_UTILS = ROOT / "plugins/plugin_utils"
 # The rooms that derive what a run places from the variables.
-DERIVES = ("addresses", "backup", "compose", "desired", "hub", "images", "systems", "walls")
+DERIVES = ("addresses", "backup", "compose", "desired", "hub", "images", "schedule", "systems", "walls")
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
 
 
