@@ -17,7 +17,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check renew backup backups uninstall
+JOBS := hub check renew backup backups restore uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -25,7 +25,10 @@ flags := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
 meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
-unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
+# Of make restore. A USER of the environment is whoever types.
+RESTORED := $(if $(filter restore,$(job)),USER FILE SNAPSHOT)
+$(foreach name,$(RESTORED),$(eval override export RESTORE_$(name) := $$(if $$(filter command,$$(origin $(name))),$$(value $(name)))))
+unknown := $(filter-out $(RESTORED) ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
 $(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter-out hub check,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
@@ -63,6 +66,9 @@ backup: ## Save the hub and everybody's files, encrypted, while they work
 
 backups: ## List what was saved
 	@$(HUB) backups
+
+restore: ## Put back what was saved: everything, or USER=alice, with FILE=work/x or without; SNAPSHOT=..., or the newest
+	@$(HUB) restore
 
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
@@ -115,4 +121,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check renew backup backups uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew backup backups restore uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

@@ -13,6 +13,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import (
     backup_settings,
     check_backing_up,
     check_backup,
+    check_restore,
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
@@ -78,7 +79,10 @@ class ActionModule(ActionBase):
         # The others have the values that fit any machine.
         good = converted({}, main, report) | converted(variables, specs, report)
         check_plain(good, known, report)
-        check_backup(good, report)
+        if self.entry in ("backup", "restore"):
+            check_backup(good, report)
+        if self.entry == "restore":
+            check_restore(good, report)
         return good
 
     def look(self, good: dict[str, Any], task_vars: dict[str, Any], **lease: Any) -> dict[str, Any]:
@@ -149,8 +153,9 @@ class ActionModule(ActionBase):
             self.check_deployment(good, machine, images["missing"], task_vars, report)
         elif self.entry == "uninstall" and not report.mistakes:
             check_uninstall(good, machine, report)
-        elif self.entry == "backup":
-            check_backing_up(machine, report)
+        else:
+            if self.entry == "backup":
+                check_backing_up(machine, report)
             checked["backup"] = backup_settings(good, machine)
         if probe["holder"]:
             report_run(probe["holder"], report)

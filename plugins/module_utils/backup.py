@@ -267,8 +267,9 @@ class Backup:
         data, state = paths[0], self.state.path
         without = [f"{data}/{contract.DATABASE}*", f"{data}/{contract.RESERVE}", str(state)]
         options = [f"--exclude={pattern}" for pattern in without] + ([f"--parent={parent}"] if parent else [])
+        tags = f"--tag={self.repository.tags},{self.repository.more_tags}"
         printed = self.repository.run(
-            "The backup", "backup", "--json", "--one-file-system", f"--tag={self.repository.tags}", *options,
+            "The backup", "backup", "--json", "--one-file-system", tags, *options,
             "--files-from-raw=-", text=b"".join(os.fsencode(path) + b"\0" for path in paths), good=(0, UNREADABLE),
         )  # fmt: skip
         items = {str(message.get("item", "")) for message in messages(self.repository.said)}

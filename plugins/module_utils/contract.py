@@ -175,6 +175,11 @@ def backups(project: str) -> str:
     return f"/var/backups/{project}"
 
 
+def kept_volume(project: str, volume: str, when: str) -> str:
+    """Where the files of a user's volume are kept, in whose place others were put; no volume of a user's."""
+    return f"{project}-kept-{when}-{volume.removeprefix(f'{project}-')}"
+
+
 def backup_lock(project: str) -> str:
     """The file that a backup or a restore locks while it is at work."""
     return f"/run/{table(project)}.backup"
@@ -267,6 +272,7 @@ def units(project: str) -> dict[str, str]:
 
 # --- Keys of labels --------------------------------------------------------
 LABEL = "jupyterhub-home"
+DIRECTORY_LABEL = f"{LABEL}.directory"  # of snapshots
 PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
 NETWORK_LABEL = f"{LABEL}.network"
 # Of digests: another one, and Compose makes the container anew.

@@ -46,8 +46,8 @@ def fatal(printed: str) -> str:
 class Repository:
     """Where a project's backups are.
 
-    settings: `project`, `repository` (empty for a folder of this machine), `password` (empty for the one that was made
-    here), `environment` (variables for restic, such as credentials).
+    settings: `project`, `directory`, `repository` (empty for a folder of this machine), `password` (empty
+    for the one that was made here), `environment` (variables for restic, such as credentials).
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -56,6 +56,7 @@ class Repository:
         self.shown = without_passwords(self.where)
         self.password_file = self.folder / "password"
         self.tags = f"{contract.LABEL},{contract.PROJECT_LABEL}={settings['project']}"
+        self.more_tags = f"{contract.DIRECTORY_LABEL}={settings['directory']}"
         self.password: str = settings["password"]
         self.environment = {key: str(value) for key, value in settings["environment"].items()}
 

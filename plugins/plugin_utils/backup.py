@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
@@ -72,6 +73,22 @@ def checked_keep(keep: dict[Any, Any], report: Report) -> dict[str, int]:
         else:
             right[period] = count
     return right
+
+
+def check_restore(good: dict[str, Any], report: Report) -> None:
+    """Check what is to be put back, as far as it can be known before the snapshot is read."""
+    file, user, snapshot = good["restore_file"], good["restore_user"], good["restore_snapshot"]
+    path = PurePosixPath(file)
+    if file and (path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file):
+        report.add(
+            f"{PREFIX}restore_file",
+            f"{said(file)} is no path in the user's home.",
+            "FILE=work/report.ipynb, from /home/jovyan on",
+        )
+    if file and not user:
+        report.add(f"{PREFIX}restore_file", "it is in a user's home, and there is no user.", "USER=alice, too")
+    if snapshot and not re.fullmatch("[0-9a-f]{6,64}", snapshot):
+        report.add(f"{PREFIX}restore_snapshot", f"{said(snapshot)} is no snapshot.", "SNAPSHOT=..., of make backups")
 
 
 def check_backing_up(machine: dict[str, Any], report: Report) -> None:

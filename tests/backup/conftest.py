@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from client import HubClient
+from client import HubClient, wait_until
 from machine import address, playbook
 from testinfra.host import Host
 
@@ -66,6 +66,15 @@ class Machine:
             client.spawn()
         client.enter().raise_for_status()
         return client
+
+    def going_on(self, user: str) -> None:
+        """Wait until a user's kernel, which writes a number into the file `count`, has counted on."""
+
+        def count() -> int:
+            return int(self.do(f"cat {VOLUMES}/jupyterhub-home-user-{user}/_data/count") or 0)
+
+        before = count()
+        wait_until(lambda: count() > before, f"the kernel of {user} goes on")
 
 
 def flat(done: subprocess.CompletedProcess[str]) -> str:

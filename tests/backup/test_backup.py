@@ -13,8 +13,9 @@ WORK = f"{VOLUMES}/jupyterhub-home-user-bob/_data"
 WRITING = """
 import itertools, time
 for n in itertools.count():
-    open(f'/home/jovyan/work/n{n % 50}', 'w').write(str(n))
-    print(n, flush=True)
+    for name in (f'n{n % 50}', 'count'):
+        with open(f'/home/jovyan/work/{name}', 'w') as file:
+            file.write(str(n))
     time.sleep(0.01)
 """
 USERS = "import sqlite3; print(sqlite3.connect('/tmp/copy.sqlite').execute('SELECT name FROM users').fetchall())"
@@ -41,7 +42,7 @@ def test_what_is_saved_while_a_kernel_writes(machine: Machine) -> None:
     assert PASSWORD not in said and "was made" not in said
     server = alice.server()
     assert server and server["ready"]
-    wait_until(kernel.socket.recv, "the kernel goes on")
+    machine.going_on("alice")
 
     paths = machine.restic("ls latest").splitlines()
     for path in (

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import backup_settings, check_backing_up
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import (
+    backup_settings,
+    check_backing_up,
+    check_restore,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import Report
 from checks import checked, told
 from test_desired import SETTINGS
@@ -64,6 +68,27 @@ def test_where_nothing_can_be_saved(root: bool, version: str | None, part: str) 
     report = Report()
     check_backing_up({"root": root, "docker": {"version": version}}, report)
     assert bool(told(report)) == bool(part) and part in told(report)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        (
+            {"user": "alice", "file": "work/a b/../c"},
+            "'work/a b/../c' is no path in the user's home. Write: FILE=work/",
+        ),
+        ({"user": "alice", "file": "/home/jovyan/x"}, "'/home/jovyan/x' is no path in the user's home"),
+        ({"user": "alice", "file": "."}, "'.' is no path"),
+        ({"file": "work/x"}, "there is no user. Write: USER=alice, too"),
+        ({"snapshot": "latest"}, "'latest' is no snapshot. Write: SNAPSHOT=..., of make backups"),
+        ({"user": "alice", "file": "work/*..x", "snapshot": "1f2e3d4c"}, ""),
+    ],
+)
+def test_what_is_to_be_put_back(wanted: dict[str, str], part: str) -> None:
+    report = Report()
+    check_restore({f"restore_{name}": wanted.get(name, "") for name in ("user", "file", "snapshot")}, report)
+    said = " ".join(told(report).split())
+    assert bool(said) == bool(part) and part in said
 
 
 def test_what_is_passed_on_has_no_secret() -> None:

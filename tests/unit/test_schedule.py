@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, contract
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import with_content
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import job
 from checks import MACHINE, checked, looked_at
 from conftest import Program
-from test_desired import derive, with_content
+from test_desired import derive
 
 FILES = {"renew/jupyterhub-home-renew.service", "renew/jupyterhub-home-renew.timer"}
 
@@ -111,7 +112,11 @@ def test_the_program_of_backups_is_whole(tmp_path: Path) -> None:
 
 
 def test_secrets_of_backups_reach_the_files_and_nothing_else() -> None:
-    secret = {"backup_password": "geheim1!", "backup_environment": {"A": "geheim"}, "backup_notify": "curl geheim"}
+    secret: dict[str, Any] = {
+        "backup_password": "geheim1!",
+        "backup_environment": {"A": "geheim"},
+        "backup_notify": "curl geheim",
+    }
     found = derive(backup="03:30", **secret)
     assert "geheim" not in str(found) and found["backup_settings"] == "backup/settings.json"
     assert found["files_digest"] != derive(backup="03:30")["files_digest"]
@@ -131,7 +136,7 @@ def test_secrets_of_backups_reach_the_files_and_nothing_else() -> None:
         ({"age": 9 * 86400}, {"backup": "Sun 03:30"}, "The last backup is 9 days old"),
     ],
 )
-def test_what_is_said_of_backups(backup: dict[str, Any], variables: dict[str, str], note: str) -> None:
+def test_what_is_said_of_backups(backup: dict[str, Any], variables: dict[str, Any], note: str) -> None:
     notes = [text for text in derive({"backup": backup}, **variables)["notes"] if "backup" in text]
     assert len(notes) == bool(note) and "".join(notes).startswith(note)
 
