@@ -20,7 +20,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check renew upgrade uninstall
+JOBS := hub check renew upgrade backup backups restore uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -28,8 +28,11 @@ flags := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
 meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
-unknown := $(filter-out ARGS $(if $(filter upgrade,$(job)),ONLY) LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
-$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew upgrade uninstall,$(job)),make $(job) ARGS=--check,make check))
+# Of make restore. A USER of the environment is whoever types.
+RESTORED := $(if $(filter restore,$(job)),USER FILE SNAPSHOT)
+$(foreach name,$(RESTORED),$(eval override export RESTORE_$(name) := $$(if $$(filter command,$$(origin $(name))),$$(value $(name)))))
+unknown := $(filter-out $(RESTORED) $(if $(filter upgrade,$(job)),ONLY) ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter-out hub check,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
 $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
@@ -64,6 +67,15 @@ renew: ## As make hub, with all images made anew from today's packages of Debian
 upgrade: ## Take the newest version of this project, and do what make renew does (ONLY=pins or ONLY=packages for one of both)
 	@$(HUB) upgrade
 
+backup: ## Save the hub and everybody's files, encrypted, while they work
+	@$(HUB) backup
+
+backups: ## List what was saved
+	@$(HUB) backups
+
+restore: ## Put back what was saved: everything, or USER=alice, with FILE=work/x or without; SNAPSHOT=..., or the newest
+	@$(HUB) restore
+
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
 
@@ -77,12 +89,12 @@ venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
 test: ## Run every test (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart containerd security -- default convergence faults forky
+	@tests/run.sh lint unit input debian12 interrupted quickstart containerd security -- default convergence faults backup forky
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit
 
-test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart, test-faults, test-containerd, test-security, test-forky (which may warn)
+test-%: ## One stage alone: test-lint, test-unit, test-input, test-default, test-debian12, test-convergence, test-interrupted, test-quickstart, test-faults, test-backup, test-containerd, test-security, test-forky (which may warn)
 	@tests/run.sh $*
 
 bench: ## Measure against floors, as ratios in one run
@@ -115,4 +127,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check renew upgrade uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew upgrade backup backups restore uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

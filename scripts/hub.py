@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import os
 import pwd
 import re
@@ -204,6 +205,13 @@ def converge(arguments: list[str]) -> int:
     return status
 
 
+def restored() -> list[str]:
+    """What `make restore USER=alice FILE=work/x SNAPSHOT=...` names, as options for Ansible."""
+    given = {name: os.environ.get(f"RESTORE_{name.upper()}", "") for name in ("user", "file", "snapshot")}
+    variables = {f"jupyterhub_home_restore_{name}": text for name, text in given.items() if text}
+    return ["--extra-vars", json.dumps(variables)] if variables else []
+
+
 def other_job(book: str, arguments: list[str]) -> int:
     """Run one of the playbooks, which need no vault; returns Ansible's exit status."""
     password = sudo_password()
@@ -343,7 +351,7 @@ def main() -> int:
     if job == "upgrade":
         return upgrade(ansible_options())
     if (ROOT / (book := f"playbooks/{job}.yml")).exists():
-        return other_job(book, ansible_options())
+        return other_job(book, [*(restored() if job == "restore" else []), *ansible_options()])
     return converge([*(["--check", "--diff"] if job == "check" else []), *ansible_options()])
 
 

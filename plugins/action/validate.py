@@ -9,6 +9,12 @@ from typing import Any
 import yaml
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import (
+    backup_settings,
+    check_backing_up,
+    check_backup,
+    check_restore,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
@@ -21,7 +27,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import jo
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.sources import check_files, templated
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import check_removals, check_renamed
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import converted
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import SECRET, converted
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
 
 # Ansible loads this plugin when it has read all variables, and from then on forks a process for every task. Without it
@@ -36,7 +42,8 @@ class ActionModule(ActionBase):
     """Fails with every mistake at once; otherwise returns what follows from the variables, without secrets.
 
     `settings` are the checked variables but users, config and extra_config, `machine` what was found on the target,
-    `run` is the holder of the lease, and the rest is what `desired` derives from all of them.
+    `run` is the holder of the lease, `backup` what backups need, and the rest is what `desired` derives from
+    all of them.
     """
 
     TRANSFERS_FILES = False
@@ -72,6 +79,10 @@ class ActionModule(ActionBase):
         # The others have the values that fit any machine.
         good = converted({}, main, report) | converted(variables, specs, report)
         check_plain(good, known, report)
+        if self.entry in ("backup", "restore"):
+            check_backup(good, report)
+        if self.entry == "restore":
+            check_restore(good, report)
         return good
 
     def look(self, good: dict[str, Any], task_vars: dict[str, Any], **lease: Any) -> dict[str, Any]:
@@ -133,15 +144,19 @@ class ActionModule(ActionBase):
         machine = probe["machine"]
         checkout, inventories = self.role.resolve().parents[1], context.CLIARGS.get("inventory") or ()
         machine["job"] = job(self._connection.transport, inventories, checkout, task_vars["inventory_hostname"])
-        settings = {key: value for key, value in good.items() if key not in ("users", "config", "extra_config")}
+        settings = {key: value for key, value in good.items() if PREFIX + key not in SECRET}
         checked: dict[str, Any] = {"settings": settings, "machine": machine, "run": run.get("id", "")}
         if self.entry == "main":
             # See playbooks/renew.yml: what is to be made anew counts as missing.
             present = [] if task_vars.get("__jupyterhub_home_renew") else machine["images"]
             images = desired_images(good, self.role / CONTEXTS, present)
             self.check_deployment(good, machine, images["missing"], task_vars, report)
-        elif not report.mistakes:
+        elif self.entry == "uninstall" and not report.mistakes:
             check_uninstall(good, machine, report)
+        else:
+            if self.entry == "backup":
+                check_backing_up(machine, report)
+            checked["backup"] = backup_settings(good, machine)
         if probe["holder"]:
             report_run(probe["holder"], report)
         elif run and report.mistakes:

@@ -139,12 +139,15 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     return found
 
 
-def schedule(project: str) -> dict[str, bool]:
-    """Of the timer that renews images: whether systemd has it, in part at least, and whether its last run failed."""
-    service = contract.renew_service(project)
-    linked = any((UNITS / unit).is_symlink() for unit in (contract.renew_timer(project), service))
-    failed = linked and (output("systemctl", "is-failed", service) or "").strip() == "failed"
-    return {"linked": linked, "failed": failed}
+def schedule(project: str) -> dict[str, dict[str, bool]]:
+    """Of each job with a timer: whether systemd has it, in part at least, and whether its last run failed."""
+    found = {}
+    for job in contract.TIMERS:
+        service = contract.timer_service(project, job)
+        linked = any((UNITS / unit).is_symlink() for unit in (contract.timer(project, job), service))
+        failed = linked and (output("systemctl", "is-failed", service) or "").strip() == "failed"
+        found[job] = {"linked": linked, "failed": failed}
+    return found
 
 
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:

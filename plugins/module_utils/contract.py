@@ -23,8 +23,16 @@ WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
-RENEW = "renew"
 BEFORE = "before"  # the hub as it was, until one that is made anew is known to work
+# Jobs that a timer starts, each by the name of its variable, its folder, and its units' end.
+RENEW, BACKUP = "renew", "backup"
+TIMERS = (RENEW, BACKUP)
+BACKUP_SETTINGS = f"{BACKUP}/settings.json"
+STATE = "state"  # what the role's programs keep for the next time
+SAVED = f"{STATE}/backup"  # what a backup makes to be saved: a copy of the database, and what is where
+BACKUP_STATE = f"{STATE}/backup.json"  # how the last ones went
+# An owner's own in the checkout, which a clone does not bring.
+OWNERS = ("group_vars", "inventory", ".vault-password")
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
@@ -37,10 +45,12 @@ class Folder(NamedTuple):
 
 FOLDERS = (
     Folder(BEFORE, exact=False),
+    Folder(BACKUP, exact=True),
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
     Folder("secrets", exact=True),
+    Folder(STATE, exact=False),
     Folder(USERS, exact=False),
     Folder(WALLS, exact=True),
     Folder(WATCH, exact=True),
@@ -164,6 +174,21 @@ def aside_volume(project: str) -> str:
     return f"{data_volume(project)}-aside"
 
 
+def backups(project: str) -> str:
+    """The folder of a project's backups: their repository, unless it is elsewhere, and a password that was made."""
+    return f"/var/backups/{project}"
+
+
+def kept_volume(project: str, volume: str, when: str) -> str:
+    """Where the files of a user's volume are kept, in whose place others were put; no volume of a user's."""
+    return f"{project}-kept-{when}-{volume.removeprefix(f'{project}-')}"
+
+
+def backup_lock(project: str) -> str:
+    """The file that a backup or a restore locks while it is at work."""
+    return f"/run/{table(project)}.backup"
+
+
 def sockets_volume(project: str) -> str:
     """Where the guard's socket is, in memory."""
     return f"{project}-{SOCKETS}"
@@ -218,33 +243,40 @@ def walls_file(project: str) -> str:
     return f"{WALLS}/{walls_unit(project)}"
 
 
-def renew_timer(project: str) -> str:
-    """The unit that says when images are renewed."""
-    return f"{project}-renew.timer"
+def timer(project: str, job: str) -> str:
+    """The unit that says when a job of TIMERS is done."""
+    return f"{project}-{job}.timer"
 
 
-def renew_service(project: str) -> str:
-    """The unit that renews them, which the timer starts."""
-    return f"{project}-renew.service"
+def timer_service(project: str, job: str) -> str:
+    """The unit that does it, which the timer starts."""
+    return f"{project}-{job}.service"
 
 
-def renew_file(unit: str) -> str:
-    """Where one of these two is, below the project's directory."""
-    return f"{RENEW}/{unit}"
+def timer_files(project: str, job: str) -> tuple[str, str]:
+    """Where these two are, below the project's directory."""
+    return f"{job}/{timer(project, job)}", f"{job}/{timer_service(project, job)}"
+
+
+def program_file(name: str) -> str:
+    """Where a file of module_utils is, below the project's directory, for what the timer of backups starts: the folder
+    BACKUP is one that Python imports from."""
+    return f"{BACKUP}/ansible_collections/jupyterhub/home/plugins/module_utils/{name}.py"
 
 
 def units(project: str) -> dict[str, str]:
     """The units, each with the place of its file below the project's directory."""
-    renewing = (renew_timer(project), renew_service(project))
+    timed = [file for job in TIMERS for file in timer_files(project, job)]
     return {
         watch_unit(project): watch_file(project),
         walls_unit(project): walls_file(project),
-        **{unit: renew_file(unit) for unit in renewing},
+        **{file.rpartition("/")[2]: file for file in timed},
     }
 
 
 # --- Keys of labels --------------------------------------------------------
 LABEL = "jupyterhub-home"
+DIRECTORY_LABEL = f"{LABEL}.directory"  # of snapshots
 PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
 NETWORK_LABEL = f"{LABEL}.network"
 # Of digests: another one, and Compose makes the container anew.
@@ -255,6 +287,7 @@ COMPOSE_FOLDER, COMPOSE_HASH = f"{COMPOSE_PROJECT}.working_dir", f"{COMPOSE}.con
 COMPOSE_VERSION = f"{COMPOSE}.version"
 
 # --- Paths in the containers -----------------------------------------------
+DATABASE, COOKIE_SECRET, RESERVE = "jupyterhub.sqlite", "jupyterhub_cookie_secret", "reserve"  # in HUB_HOME
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
 GUARD_FOLDER = "/run/guard"

@@ -187,6 +187,7 @@ def units_at_work(project: str, directory: Path) -> list[str]:
     """Those of the project's units that are at work, or will be started by another, and stay so after a reboot."""
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
     units = contract.units(project)
+    timed = {contract.timer_service(project, job) for job in contract.TIMERS}
     # The properties of each, an empty line between two.
     printed = output("systemctl", "show", f"--property={names}", *units) or ""
     right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
@@ -194,7 +195,7 @@ def units_at_work(project: str, directory: Path) -> list[str]:
     for (unit, file), text in zip(units.items(), printed.split("\n\n"), strict=False):
         shown = dict(line.split("=", 1) for line in text.splitlines())
         place = os.path.realpath(shown.pop("FragmentPath", ""))
-        if unit == contract.renew_service(project) and shown.get("UnitFileState") == "linked":
+        if unit in timed and shown.get("UnitFileState") == "linked":
             shown |= {"ActiveState": "active", "UnitFileState": "enabled"}  # as its timer is
         if shown == right and place == os.path.realpath(directory / file):
             found.append(unit)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
+from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
@@ -131,6 +132,18 @@ def mounted(bundle: Path, sources: list[str], earlier: tuple[Path, Path]) -> dic
     }
 
 
+def what_it_is() -> dict[str, Any]:
+    """The machine itself, as keys of `machine` in RETURN."""
+    return {
+        "system": system(),
+        "systemd": os.path.isdir("/run/systemd/system"),
+        "root": os.geteuid() == 0,
+        "programs": [name for name in ("ip", "mmdebstrap", "nft", "restic") if shutil.which(name)],
+        "memory": memory(),
+        "processors": len(os.sched_getaffinity(0)),
+    }
+
+
 def look(wanted: dict[str, Any]) -> dict[str, Any]:
     """The machine, as `machine` in RETURN."""
     directory = Path(wanted["directory"])
@@ -163,26 +176,22 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
     disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
-        "system": system(),
-        "systemd": os.path.isdir("/run/systemd/system"),
-        "root": os.geteuid() == 0,
+        **what_it_is(),
         "docker": docker,
         "images": known_images,
         "project": {**project, "found": sentences(found)},
         "units": asked_units.result(),
         "schedule": asked_schedule.result(),
+        "backup": State(directory).told(),
         "walls": walls_are,
         "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
         "routes": asked_routes.result(),
-        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),
         "written": record.intact(contract.exact_folders()),
         "tried": tried(record),
         **mounted(Path(wanted["ca_bundle"]), wanted["sources"], earlier),
-        "memory": memory(),
-        "processors": len(os.sched_getaffinity(0)),
         "disk": disk,
         "free_disk": free_disk(disk),
         "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),

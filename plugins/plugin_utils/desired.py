@@ -10,6 +10,7 @@ import yaml
 from ansible.parsing.yaml.dumper import AnsibleDumper
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import backup_settings, secret_settings
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import compose_project, watch_unit
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     has_other_login,
@@ -19,7 +20,11 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import notes_about_schedule, schedule_files
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import (
+    notes_about_schedule,
+    schedule_files,
+    timers,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
     network_label,
@@ -91,9 +96,11 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
 
 
 def places(settings: dict[str, Any]) -> dict[str, Any]:
-    """Where the tasks find things on the machine."""
+    """Where the tasks find things on the machine, and whose they are."""
     project, directory = settings["project"], settings["directory"]
     return {
+        "hub_id": contract.HUB.user,
+        "for_the_hub": FOR_THE_HUB,
         "exact_folders": contract.exact_folders(),
         "images_folder": contract.IMAGES,
         "users_folder": f"{directory}/{contract.USERS}",
@@ -101,10 +108,7 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",
-        "renew_units": [
-            f"{directory}/{contract.renew_file(unit)}"
-            for unit in (contract.renew_timer(project), contract.renew_service(project))
-        ],
+        "backup_settings": contract.BACKUP_SETTINGS if settings["backup"] else "",
         "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
         "guard_container": contract.container(project, contract.GUARD.name) if settings["guard"] else "",
@@ -120,8 +124,8 @@ def desired(
     role: the role's folder. Returns, without the owner's secrets, `docker` (see docker_needs), `notes` (of the
     machine, for the report), `images`, `hub`, `spawner` (their settings), `files` (below the role's folder on the
     machine), `contexts` (those of them that builds need), `files_digest`, `trial_digest` ('nothing' without a trial),
-    `local_url`, `invitation` (lines), `list_decides` (whether the list of users decides whom the hub knows) and the
-    places of `places`.
+    `local_url`, `invitation` (lines), `list_decides` (whether the list of users decides whom the hub knows), `timers`,
+    `backup` (see there) and the places of `places`.
     """
     config, extra = good["config"], good["extra_config"]
     hub, tags = hub_settings(good), images["tags"]
@@ -161,13 +165,13 @@ def desired(
         "spawner": spawner,
         "contexts": there,
         "files": files,
-        "files_digest": digest(whole, secret, extra, writers()),
+        "files_digest": digest(whole, secret, extra, secret_settings(good), writers()),
         "trial_digest": trial,
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
-        "hub_id": contract.HUB.user,
         "network": network,
-        "for_the_hub": FOR_THE_HUB,
         **places(good),
+        "timers": timers(good, machine),
+        "backup": backup_settings(good, machine),
         "list_decides": not has_other_login(config, extra),
     }

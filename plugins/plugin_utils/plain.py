@@ -149,11 +149,14 @@ RULES = (
         )
         for name in ("user_image", "base_image")
     ),
-    Rule(
-        "renew",
-        lambda text: not text or bool(CALENDAR.fullmatch(text)),
-        "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
-        EXAMPLE_VALUES[f"{PREFIX}renew"],
+    *(
+        Rule(
+            name,
+            lambda text: not text or bool(CALENDAR.fullmatch(text)),
+            "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
+            EXAMPLE_VALUES[PREFIX + name],
+        )
+        for name in ("renew", "backup")
     ),
     Rule(
         "ca_bundle",

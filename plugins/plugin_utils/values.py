@@ -16,7 +16,13 @@ JOVYAN = 1000
 SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMGT]?)")
 SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # May hold passwords, so a message never shows what is in them.
-SECRET = {f"{PREFIX}{name}" for name in ("users", "config", "extra_config")}
+SECRET = {
+    f"{PREFIX}{name}"
+    for name in (
+        "users", "config", "extra_config", "backup_repository", "backup_password", "backup_environment",
+        "backup_notify",
+    )
+}  # fmt: skip
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "path": ((str,), "a path"),
@@ -38,6 +44,12 @@ EXAMPLE_VALUES = {
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",
     f"{PREFIX}base_image": "debian:13",
     f"{PREFIX}renew": '"Sun 04:30"',
+    f"{PREFIX}backup_repository": "/mnt/disk/jupyterhub",
+    f"{PREFIX}backup_password": '"...", in quotes',
+    f"{PREFIX}backup_environment": '{AWS_ACCESS_KEY_ID: "..."}',
+    f"{PREFIX}backup": '"03:30"',
+    f"{PREFIX}backup_notify": "https://ntfy.sh/...",
+    f"{PREFIX}backup_keep": "{daily: 7, weekly: 5, monthly: 12}",
     f"{PREFIX}config": "{Spawner: {start_timeout: 120}}",
     f"{PREFIX}extra_config": "|, and below it Python, indented by two spaces",
 }

@@ -44,7 +44,12 @@ def test_every_variable_has_one_row() -> None:
 
 
 def test_tests_elsewhere_exist() -> None:
-    files = ("convergence/test_variables.py", "quickstart/test_quickstart.py")
+    files = (
+        "convergence/test_variables.py",
+        "quickstart/test_quickstart.py",
+        "backup/test_backup.py",
+        "backup/test_restore.py",
+    )
     text = "\n".join((FOLDER.parent / name).read_text() for name in files)
     assert set(table.ELSEWHERE.values()) <= set(re.findall(r"^def (test_\w+)", text, re.M))
     for variable, function in table.ELSEWHERE.items():

@@ -84,6 +84,18 @@ def test_one_half_of_an_upgrade(program: Program) -> None:
     assert noted == ["scripts/hub.py upgrade ONLY=", "scripts/hub.py upgrade ONLY=pins"]
 
 
+def test_what_is_to_be_restored(program: Program) -> None:
+    """A USER of the environment is whoever types, and none to be restored."""
+    calls = program(
+        "python3", 'printf "%s|%s|%s\\n" "$RESTORE_USER" "$RESTORE_FILE" "$RESTORE_SNAPSHOT" >>"$here/noted"'
+    )
+    assert make("restore", USER="root", FILE="x").returncode == 0
+    assert make("restore", "USER=alice", "FILE=work/it's $(pwd) `id`", "SNAPSHOT=1f").returncode == 0
+    assert (calls.parent / "noted").read_text() == "||\nalice|work/it's $(pwd) `id`|1f\n"
+    for arguments in (["hub", "USER=alice"], ["restore", "USR=alice"]):
+        assert "make has no variable US" in make(*arguments).stderr
+
+
 def test_what_make_means_stays(program: Program) -> None:
     calls = program("python3", PYTHON)
     assert "scripts/hub.py converge" in make("-n", "hub").stdout and calls.read_text() == ""
