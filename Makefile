@@ -20,7 +20,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check renew upgrade backup backups restore uninstall
+JOBS := hub check renew upgrade backup backups restore status homes uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -76,6 +76,12 @@ backups: ## List what was saved
 restore: ## Put back what was saved: everything, or USER=alice, with FILE=work/x or without; SNAPSHOT=..., or the newest
 	@$(HUB) restore
 
+status: ## Say in a few lines how the hub is
+	@$(HUB) status
+
+homes: ## List everybody's files: whose, how large, when last changed, and whose users are gone
+	@$(HUB) homes
+
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
 
@@ -127,4 +133,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check renew upgrade backup backups restore uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew upgrade backup backups restore status homes uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

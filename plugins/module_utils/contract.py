@@ -189,6 +189,11 @@ def backup_lock(project: str) -> str:
     return f"/run/{table(project)}.backup"
 
 
+def archives(project: str) -> str:
+    """The folder of the archives of homes whose users are gone. It stays where everything else is removed."""
+    return f"{backups(project)}/archives"
+
+
 def sockets_volume(project: str) -> str:
     """Where the guard's socket is, in memory."""
     return f"{project}-{SOCKETS}"
@@ -204,6 +209,8 @@ def trial_containers(project: str) -> tuple[str, str, str]:
     return f"{project}-trial", f"{project}-trial-server", f"{project}-trial-server-home"
 
 
+# In the list of homes to archive: of everybody who is gone. No user can have this name.
+EVERYBODY = "*"
 # What the name of a home volume ends in; no user's name is escaped so that it does.
 HOME = "-home"
 
