@@ -17,7 +17,7 @@ override export LC_ALL := C.UTF-8
 endif
 
 # What make takes for its own, and was meant for Ansible, must not become a real run.
-JOBS := hub check renew uninstall
+JOBS := hub check renew status homes uninstall
 job := $(firstword $(filter $(JOBS),$(MAKECMDGOALS)))
 ifneq ($(job),)
 # Its flags without an argument are letters in one word; --check is to it a short form of --check-symlink-times, L.
@@ -26,7 +26,7 @@ meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 unknown := $(filter-out ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
-$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter renew uninstall,$(job)),make $(job) ARGS=--check,make check))
+$(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter hub check,$(job)),make check,make $(job) ARGS=--check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
 $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i $(or $(firstword $(others)),inventory/home)")
@@ -57,6 +57,12 @@ check: ## Only show what make hub would change
 
 renew: ## As make hub, with all images made anew from today's packages of Debian
 	@$(HUB) renew
+
+status: ## Say in a few lines how the hub is
+	@$(HUB) status
+
+homes: ## List everybody's files: whose, how large, when last changed, and whose users are gone
+	@$(HUB) homes
 
 uninstall: ## Remove the hub and keep everybody's files
 	@$(HUB) uninstall
@@ -109,4 +115,4 @@ test-venv-path:
 clean: ## Remove Ansible's environment and the tests' cache (never the hub, its data or the vault)
 	rm -rf $(VENV) "$(CACHE)"
 
-.PHONY: help hub check renew uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean
+.PHONY: help hub check renew status homes uninstall vault password venv test test-fast bench fuzz docs lock outdated audit test-venv test-venv-path clean

@@ -9,7 +9,9 @@ from typing import Any
 import yaml
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.desired import CONTEXTS, desired
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import has_other_login
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import desired_images
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import check_machine, writes_much
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import FOUND
@@ -19,8 +21,13 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREF
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.run import has_ended, report_run, runs, this_run
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import job
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.sources import check_files, templated
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_uninstall
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import check_removals, check_renamed
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.uninstall import check_root, check_uninstall
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import (
+    check_archive,
+    check_removals,
+    check_renamed,
+    present,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import converted
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import check_variables
 
@@ -28,6 +35,8 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.variables import c
 # the garbage collector of each would go through a list of a thousand users, which is a tenth of such a run.
 gc.freeze()
 
+# Entry points that change nothing, and so need not be alone on the machine.
+LOOKING = ("homes", "status")
 # The one in C takes a tenth of the time, and is not in every build of PyYAML.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -76,10 +85,13 @@ class ActionModule(ActionBase):
 
     def look(self, good: dict[str, Any], task_vars: dict[str, Any], **lease: Any) -> dict[str, Any]:
         """What the probe answers. lease: what it is to do with the lease on the target."""
+        names = [user.get("name") for user in good["users"] if isinstance(user, dict) and present(user)]
+        stay = [*map(str, names), *good["delete_homes"]] if good["archive_homes"] else []
         arguments = {
             "project": good["project"], "bind_address": good["bind_address"], "port": good["port"],
             "directory": good["directory"], "sources": [mount["source"] for mount in good["mounts"]],
             "ca_bundle": good["ca_bundle"], "belongings": self.entry == "uninstall",
+            "archive": good["archive_homes"], "stay": stay,
             "homes": any(user.get("renamed_from") for user in good["users"] if isinstance(user, dict)), **lease,
         }  # fmt: skip
         answer: dict[str, Any] = self._execute_module(
@@ -112,6 +124,8 @@ class ActionModule(ActionBase):
         if new_vault or runs("users", task_vars):
             check_removals(good, machine["users"], new_vault, report)
             check_renamed(good, machine["users"], machine["homes"], report)
+            decides = not has_other_login(good["config"], good["extra_config"])
+            check_archive(good, decides, machine["archive_lack"], report)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -119,7 +133,7 @@ class ActionModule(ActionBase):
         report = Report()
         good = self.variables(task_vars, report)
         # A run that will change nothing needs no lease and waits for none.
-        run = {} if self._task.check_mode or report.mistakes else this_run()
+        run = {} if self._task.check_mode or report.mistakes or self.entry in LOOKING else this_run()
         probe = self.look_and_take(good, task_vars, run)
         if probe.get("failed") or "machine" not in probe:
             if not report.mistakes:
@@ -140,6 +154,9 @@ class ActionModule(ActionBase):
             present = [] if task_vars.get("__jupyterhub_home_renew") else machine["images"]
             images = desired_images(good, self.role / CONTEXTS, present)
             self.check_deployment(good, machine, images["missing"], task_vars, report)
+        elif self.entry in LOOKING:
+            check_root(machine, report)
+            checked["local_url"] = local_url(good)
         elif not report.mistakes:
             check_uninstall(good, machine, report)
         if probe["holder"]:

@@ -1,10 +1,12 @@
-"""Users' volumes: where a name's files are, moved to another name, deleted when an owner says so."""
+"""Users' volumes: where a name's files are, moved to another name, archived and deleted when an owner says so."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
+from pathlib import Path
 
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
 
 
@@ -28,6 +30,24 @@ class Homes:
     def users(self) -> list[str]:
         """The names of all who have a volume."""
         return sorted({user for name in self.names if (user := contract.user_of_volume(self.project, name))})
+
+    def owners(self) -> list[str]:
+        """The names of all who have a volume that is labelled as ours, and so certainly a user's."""
+        ours = f"label={contract.PROJECT_LABEL}={self.project}"
+        labelled = docker("volume", "ls", "--quiet", "--filter", ours).splitlines()
+        return sorted({user for name in labelled if (user := contract.user_of_volume(self.project, name))})
+
+    def meant(self, named: list[str], stay: Collection[str]) -> list[str]:
+        """The names in a list, EVERYBODY being all who have a volume and are not among those who stay."""
+        if contract.EVERYBODY not in named:
+            return list(dict.fromkeys(named))
+        gone = [user for user in self.owners() if user not in stay]
+        return list(dict.fromkeys([*(name for name in named if name != contract.EVERYBODY), *gone]))
+
+    def folders(self, user: str) -> dict[str, Path]:
+        """Where a user's files are, by what an archive calls them; EngineError where they are elsewhere."""
+        named = zip(contract.user_volumes(self.project, user), ("home", "work"), strict=True)
+        return {part: folder(volume) for volume, part in named if volume in self.names}
 
     def has_files(self, volume: str) -> bool:
         """Whether a volume is there with files in it; EngineError where that cannot be seen."""
@@ -95,4 +115,25 @@ class Homes:
                 if not self.pretend:
                     docker("volume", "rm", *volumes)
                 done.append(f"Home of {user} {self.be}deleted: {', '.join(volumes)}")
+        return done
+
+    def archive(self, users: list[str]) -> list[str]:
+        """Put the files of these users into an archive each, and then delete their volumes; returns what was done.
+
+        EngineError at the first that cannot be archived, whose volumes stay; the text also has what was done before.
+        """
+        done: list[str] = []
+        for user in users:
+            if not (volumes := self.of(user)):
+                continue
+            said = f"Home of {user} {self.be}archived in {contract.archives(self.project)}"
+            try:
+                self.release(user)
+                if not self.pretend:
+                    file, what = archive.archive(self.project, user, self.folders(user))
+                    said += f"/{file.name} ({what.entries} files and folders, {archive.shown_size(what.size)})"
+                    docker("volume", "rm", *volumes)
+            except EngineError as error:
+                raise EngineError("\n".join([str(error), *done])) from error
+            done.append(f"{said} and deleted: {', '.join(volumes)}")
         return done

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
+from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
@@ -50,6 +50,8 @@ options:
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
+  archive: {type: list, elements: str, default: [], description: Who is gone and whose home is to be archived.}
+  stay: {type: list, elements: str, default: [], description: "Who is not gone, if C(archive) means all others."}
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
   run:
     type: dict
@@ -98,6 +100,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "sources": {"type": "list", "elements": "path", "required": True},
     "ca_bundle": {"type": "path", "required": True},
     "homes": {"type": "bool", "default": False},
+    "archive": {"type": "list", "elements": "str", "default": []},
+    "stay": {"type": "list", "elements": "str", "default": []},
     "belongings": {"type": "bool", "default": False},
     "run": {
         "type": "dict",
@@ -131,6 +135,23 @@ def mounted(bundle: Path, sources: list[str], earlier: tuple[Path, Path]) -> dic
     }
 
 
+def homes(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Who has a home, if that is asked, and of those who are to be archived what archive.lack says."""
+    users = Homes(wanted["project"], pretend=True)
+    found: dict[str, Any] = {"homes": [], "archive_lack": {}}
+    try:
+        if wanted["homes"]:
+            found["homes"] = users.users()
+        if wanted["archive"]:
+            folders = {
+                user: list(users.folders(user).values()) for user in users.meant(wanted["archive"], wanted["stay"])
+            }
+            found["archive_lack"] = archive.lack(wanted["project"], folders)
+    except (EngineError, OSError):
+        pass  # where it matters, the run itself says why
+    return found
+
+
 def look(wanted: dict[str, Any]) -> dict[str, Any]:
     """The machine, as `machine` in RETURN."""
     directory = Path(wanted["directory"])
@@ -149,10 +170,6 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             project = UNKNOWN
-        try:
-            homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
-        except (EngineError, OSError):
-            homes = []
         gone = rules_gone(project["bridge"])
     docker = asked_engine.result()
     earlier = Path(project["folder"] or directory), directory
@@ -188,7 +205,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),
         "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
         "users": declared_users(*earlier),
-        "homes": homes,
+        **homes(wanted),
         **more,
     }
 

@@ -48,6 +48,7 @@ options:
     description: Whether this list decides whom the hub knows, once the run is done. Else the hub's authenticator says.
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
+  archive_homes: {type: list, elements: str, required: true, description: "As delete_homes, archived before."}
   timeout:
     type: int
     default: 120
@@ -68,6 +69,7 @@ EXAMPLES = r"""
     keep_undeclared: true
     servers: "{{ spawner_settings }}"
     delete_homes: []
+    archive_homes: []
 """
 RETURN = r"""
 added: {description: Accounts that were not there., type: list, elements: str, returned: always}
@@ -288,14 +290,16 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
         return None
 
 
-def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: set[str], *, pretend: bool) -> list[str]:
-    """Those of the names whose home nobody ever had here, each with the nearest of somebody who is gone.
+def unknown_homes(
+    accounts: Accounts, deleted: list[str], homes: Homes, left: set[str], *, pretend: bool
+) -> dict[str, str]:
+    """Those of the names whose home nobody ever had here, as they are told: with the nearest of somebody who is gone.
 
     left: who goes in this run. A name stays in the variable for years after its home is deleted, so the file has those
     that need not be spoken of any more.
     """
     if not deleted:
-        return []
+        return {}
     record = accounts.directory / contract.HOMES_DELETED
     try:
         known = set(record.read_text(encoding="utf-8").split())
@@ -307,7 +311,7 @@ def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: se
     unknown = [name for name in deleted if name not in now]
     others = [name for name in homes.users() if name not in accounts.new] if unknown else []
     near = {name: difflib.get_close_matches(name, others, n=1) for name in unknown}
-    return [f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown]
+    return {name: f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown}
 
 
 class Notes(NamedTuple):
@@ -318,16 +322,21 @@ class Notes(NamedTuple):
 
 
 def settle_homes(module: AnsibleModule, accounts: Accounts, listed: list[dict[str, Any]], hub: dict[str, Any]) -> Notes:
-    """Move and delete homes as the list says, once the hub has stopped the servers; hub: what it found."""
+    """Move, archive and delete homes as the list says, once the hub has stopped the servers; hub: what it found."""
     homes = Homes(module.params["project"], pretend=module.check_mode)
     renamed = {user["name"]: user["renamed_from"] for user in listed if user.get("renamed_from")}
-    deleted = module.params["delete_homes"]
-    done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
+    deleted, to_archive = module.params["delete_homes"], module.params["archive_homes"]
+    done = homes.move(renamed) if renamed else []
+    archived = homes.meant(to_archive, {*accounts.new, *renamed.values(), *deleted}) if to_archive else []
+    done += (homes.archive(archived) if archived else []) + (homes.delete(deleted) if deleted else [])
     left = {*accounts.old, *hub.get("remove", [])}
-    unknown = unknown_homes(accounts, deleted, homes, left, pretend=module.check_mode)
-    gone = left - {*accounts.new, *renamed.values(), *deleted}
+    told = []
+    unknown = unknown_homes(accounts, [*deleted, *archived], homes, left, pretend=module.check_mode)
+    for variable, names in (("delete_homes", deleted), ("archive_homes", archived)):
+        strange = [said for name, said in unknown.items() if name in names]
+        told += named(f"In jupyterhub_home_{variable}, but there is no home of that name: {{}}", strange)
+    gone = left - {*accounts.new, *renamed.values(), *deleted, *archived}
     kept = [volume for name in sorted(gone) for volume in homes.of(name)]
-    told = named("In jupyterhub_home_delete_homes, but there is no home of that name: {}", unknown)
     return Notes(done, told + named("Their files are kept, in the volumes {}", kept))
 
 
@@ -342,6 +351,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "decides": {"type": "bool", "default": False},
     "servers": {"type": "dict", "required": True},
     "delete_homes": {"type": "list", "elements": "str", "required": True},
+    "archive_homes": {"type": "list", "elements": "str", "required": True},
     "timeout": {"type": "int", "default": 120},
 }
 

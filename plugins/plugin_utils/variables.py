@@ -38,7 +38,7 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     check_config(good["config"], report)
     check_extra_config(good["extra_config"], report)
     check_users(good["users"], specs[f"{PREFIX}users"]["options"], pam, good["allow_no_users"], report)
-    check_leaving(good["users"], good["delete_homes"], report)
+    check_leaving(good["users"], good["delete_homes"], good["archive_homes"], report)
     names = [user["name"] for user in good["users"] if isinstance(user.get("name"), str) and present(user)]
     options = specs[f"{PREFIX}mounts"]["options"]
     good["mounts"] = expand_mounts(good["mounts"], options, names, pam and complete, report)

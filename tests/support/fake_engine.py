@@ -101,7 +101,8 @@ match words:
     case ["image", "rm", "--force", *names]:
         for name in names: images.remove(name)
     case ["volume", "ls", *_]:
-        for name, v in volumes.items(): told({"Name": name}, v["labels"], name)
+        for name, v in volumes.items():
+            if fits(v["labels"]): told({"Name": name}, v["labels"], name)
     case ["volume", "inspect", *names]:
         for n in names:
             if n not in volumes: die("no such volume: " + n)

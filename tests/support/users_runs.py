@@ -44,6 +44,7 @@ def converge_with(folder: Path, token_file: Path, run_module: Converge, hub_url:
             "keep_undeclared": False,
             "servers": SERVERS,
             "delete_homes": [],
+            "archive_homes": [],
             "timeout": 5,
         }
         arguments = {
