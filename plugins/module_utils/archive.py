@@ -105,11 +105,6 @@ def verify(file: Path, parts: dict[str, Path]) -> Content:
     return now
 
 
-def name_of(project: str, user: str) -> str:
-    """What a user's archives begin with: the name as their volume has it, which is plain in every file system."""
-    return contract.user_volumes(project, user)[1].removeprefix(f"{project}-user-")
-
-
 def archives(project: str) -> list[Path]:
     """The archives of a project, whole ones, by name."""
     return sorted(Path(contract.archives(project)).glob("*_*.tar"))
@@ -117,7 +112,7 @@ def archives(project: str) -> list[Path]:
 
 def present(project: str, user: str, parts: dict[str, Path]) -> tuple[Path, Content] | None:
     """An archive that has all of this already, and what that is: a run was killed before it had deleted the volumes."""
-    for file in reversed([file for file in archives(project) if file.name.startswith(f"{name_of(project, user)}_")]):
+    for file in reversed([file for file in archives(project) if file.name.startswith(f"{contract.plain_name(user)}_")]):
         try:
             return file, verify(file, parts)
         except EngineError:
@@ -145,9 +140,9 @@ def archive(project: str, user: str, parts: dict[str, Path]) -> tuple[Path, Cont
         folder.chmod(0o700)
         if found := present(project, user, parts):
             return found
-        begun = folder / f".{name_of(project, user)}.new"  # of a killed run, written anew
+        begun = folder / f".{contract.plain_name(user)}.new"  # of a killed run, written anew
         moment, number = time.strftime("%Y-%m-%d_%H%M%S", time.gmtime()), 0
-        while (file := folder / f"{name_of(project, user)}_{moment}{f'-{number}' if number else ''}.tar").exists():
+        while (file := folder / f"{contract.plain_name(user)}_{moment}{f'-{number}' if number else ''}.tar").exists():
             number += 1
         begun.unlink(missing_ok=True)
         os.close(os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

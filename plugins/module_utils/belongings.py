@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.archive import archives
+from ansible_collections.jupyterhub.home.plugins.module_utils.base_image import SCRATCH
+from ansible_collections.jupyterhub.home.plugins.module_utils.building import LOCK
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 
 # Where systemd has a link to each unit that lies in the role's folder.
 UNITS = Path("/etc/systemd/system")
+# Left by builds, of whatever project.
+LEFT = (LOCK, SCRATCH)
 
 
 def owner_of(folder: Path) -> str:
@@ -99,6 +104,8 @@ def volumes(hubs: Collection[str] = ()) -> list[tuple[str, str]]:
 
 def projects() -> dict[str, str]:
     """The projects of ours on the machine, each with the folder that its hub was started from, '' if none was."""
+    if not shutil.which("docker"):
+        return {}
     found = {project: "" for _, project in volumes()}
     for container in containers():
         if project := project_of(container):
@@ -136,7 +143,27 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
         found["sockets"] = [name for name in here if name == contract.sockets_volume(project)]
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
+    found["archives"] = [str(file) for file in archives(project)]
     return found
+
+
+def installed() -> tuple[list[str], list[str]]:
+    """Packages and files that are there and were not before a run of any project installed them, by its note."""
+    try:
+        noted = sorted(set(Path(contract.INSTALLED).read_text(encoding="utf-8").split()))
+    except OSError:
+        return [], []
+    listed = output("dpkg-query", "--show", "--showformat", "${Package}\\t${db:Status-Abbrev}\\n") or ""
+    there = {line.partition("\t")[0] for line in listed.splitlines() if line.partition("\t")[2].startswith("ii")}
+    files = [name for name in noted if name.startswith("/") and Path(name).exists()]
+    return [name for name in noted if name in there], files
+
+
+def of_the_machine() -> list[str]:
+    """What runs of all projects leave together, and no other one needs once there is no project."""
+    hashes = Path(contract.compose_hashes("*"))
+    known = (*LEFT, Path(contract.INSTALLED).parent, *hashes.parent.glob(hashes.name))
+    return [str(path) for path in known if path.exists()]
 
 
 def schedule(project: str) -> dict[str, dict[str, bool]]:

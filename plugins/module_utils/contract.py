@@ -36,6 +36,10 @@ OWNERS = ("group_vars", "inventory", ".vault-password")
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
 
 
+# Of the machine, whatever projects are on it: packages and files that were not there before a run installed them.
+INSTALLED = "/var/lib/jupyterhub-home/installed"
+
+
 class Folder(NamedTuple):
     """One below the project's directory; exact: the role removes from it what it did not write."""
 
@@ -121,6 +125,9 @@ def images(project: str) -> tuple[str, ...]:
     return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *service_images(), USER_IMAGE))
 
 
+# In commands of the Dockerfile: BuildKit keeps them with what it keeps of a build, which so is known as ours.
+BUILD_MARK = ": built for jupyterhub-home;"
+
 BRIDGE_NAME = "com.docker.network.bridge.name"  # an option of networks
 
 # --- Names in the engine and in systemd ------------------------------------
@@ -162,6 +169,16 @@ def walls_notes(project: str) -> tuple[str, str]:
     """Files, until the next boot, in which the program `walls` notes what it has set, and that it could not and has
     shut the network."""
     return f"/run/{table(project)}.walls", f"/run/{table(project)}.closed"
+
+
+def notes(project: str) -> tuple[str, ...]:
+    """What runs and programs of a project note until the next boot, or longer where /run is not in memory."""
+    return (*walls_notes(project), compose_hashes(project))
+
+
+def compose_hashes(project: str) -> str:
+    """The file in which a run notes what Compose said of a compose.yml."""
+    return f"/run/{LABEL}-{project}.hashes"
 
 
 def data_volume(project: str) -> str:
@@ -215,12 +232,14 @@ EVERYBODY = "*"
 HOME = "-home"
 
 
-def user_volumes(project: str, user: str) -> tuple[str, str]:
-    """The volumes that a user's servers mount, as home and as work folder.
+def plain_name(user: str) -> str:
+    """A user's name as Docker and file systems can have it: everything in it but a-z and 0-9 as DockerSpawner does."""
+    return re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
 
-    DockerSpawner escapes everything in a name but a-z and 0-9.
-    """
-    work = f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
+
+def user_volumes(project: str, user: str) -> tuple[str, str]:
+    """The volumes that a user's servers mount, as home and as work folder."""
+    work = f"{project}-user-{plain_name(user)}"
     return work + HOME, work
 
 

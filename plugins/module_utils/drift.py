@@ -27,9 +27,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import out
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before
 
-# What Compose said of a compose.yml, by project.
-HASHES = "/run/jupyterhub-home-{}.hashes"
-
 
 def config_hashes(project: str, record: Record, version: str | None, edited: bool) -> dict[str, str]:
     """What Compose of this version labels each service's container with; empty where it cannot tell.
@@ -37,7 +34,7 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
     edited: somebody else changed compose.yml; then this is of the file as it was left. Compose takes a tenth of a
     second, and is asked once about a file.
     """
-    file, kept = record.root / contract.COMPOSE_FILE, Path(HASHES.format(project))
+    file, kept = record.root / contract.COMPOSE_FILE, Path(contract.compose_hashes(project))
     left = record.before[file.name][0] if edited else fingerprint_of(file)
     about = f"{version} {left.split()[0]}"
     try:

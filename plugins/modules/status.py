@@ -44,6 +44,7 @@ notes: {description: "How it is, a line a subject.", type: list, elements: str, 
 """
 
 SHOWN = 20  # names in a line
+JOBS = {contract.RENEW: "Renewal of images", contract.BACKUP: "Backups"}
 WALLS = {
     "": "in place",
     "new": "none yet",
@@ -163,16 +164,29 @@ def images(view: View) -> list[str]:
     return [f"Images: {days} (make renew makes them from today's packages)"]
 
 
-def renewal(view: View) -> list[str]:
-    """The timer that renews images."""
-    if not view.machine["schedule"]["linked"]:
-        return ["Renewal of images: by no timer (jupyterhub_home_renew)"]
-    timer, service = contract.renew_timer(view.project), contract.renew_service(view.project)
-    following = output("systemctl", "show", "--property=NextElapseUSecRealtime", "--value", timer) or "not set"
-    last = output("systemctl", "show", "--property=ExecMainExitTimestamp", "--value", service)
-    result = output("systemctl", "show", "--property=Result", "--value", service)
-    said = f"last {last}: {result}" if last else "not run since the machine was started"
-    return [f"Renewal of images: next {following}; {said}"]
+def timers(view: View) -> list[str]:
+    """What is done by a timer: when next, and how it went."""
+    found = []
+    for job, what in JOBS.items():
+        if not view.machine["schedule"][job]["linked"]:
+            found.append(f"{what}: by no timer (jupyterhub_home_{job})")
+            continue
+        timer, service = contract.timer(view.project, job), contract.timer_service(view.project, job)
+        following = output("systemctl", "show", "--property=NextElapseUSecRealtime", "--value", timer) or "not set"
+        last = output("systemctl", "show", "--property=ExecMainExitTimestamp", "--value", service)
+        result = output("systemctl", "show", "--property=Result", "--value", service)
+        said = f"last {last}: {result}" if last else "not run since the machine was started"
+        found.append(f"{what}: next {following}; {said}")
+    return found
+
+
+def backup(view: View) -> list[str]:
+    """The last backup, by a timer or by hand."""
+    known = view.machine["backup"]
+    if known["age"] is None and not known["why"]:
+        return ["Last backup: none (make backup)"]
+    age = "never" if known["age"] is None else f"{known['age'] // 3600} hours ago"
+    return [f"Last backup: {age}{'; the last try failed: ' if known['why'] else ''}{known['why']}"]
 
 
 def disk(view: View) -> list[str]:
@@ -202,10 +216,10 @@ def repairs(view: View) -> list[str]:
 
 # In the order in which a person reads them.
 SUBJECTS: tuple[Callable[[View], list[str]], ...] = (
-    hub, servers, containers, walls, disk, images, renewal, engine, repairs,
+    hub, servers, containers, walls, disk, images, timers, backup, engine, repairs,
 )  # fmt: skip
 # Of what is known also while no engine answers.
-WITHOUT_ENGINE: tuple[Callable[[View], list[str]], ...] = (disk, renewal)
+WITHOUT_ENGINE: tuple[Callable[[View], list[str]], ...] = (disk, timers, backup)
 
 
 def lines(view: View) -> list[str]:

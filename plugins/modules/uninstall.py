@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import build_cache, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.archive import shown_size
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import (
     UNITS,
     belongings,
     foreign_entries,
+    installed,
+    of_the_machine,
     own_entries,
+    projects,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
 
@@ -22,13 +28,14 @@ DOCUMENTATION = r"""
 module: uninstall
 short_description: Remove a hub and keep its data
 description:
-  - Removes a project's units, containers, network, firewall rules and images, and from its folder what the role wrote
-    there.
-  - Users' volumes and the hub's stay unless they are to be deleted, too. Docker itself always stays.
+  - Removes a project's units, containers, network, firewall rules, images and what their builds left, and from its
+    folder what the role wrote there.
+  - Users' volumes, the hub's and archives stay unless they are to be deleted, too. Docker itself always stays; packages
+    and files that a run has installed with it are named when no other project is left.
 options:
   project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}
   directory: {type: path, required: true, description: Folder that the role wrote. Another project's is left alone.}
-  delete_data: {type: bool, required: true, description: Whether the volumes go too.}
+  delete_data: {type: bool, required: true, description: Whether volumes and archives go too.}
 attributes:
   check_mode: {support: full}
 """
@@ -61,10 +68,14 @@ def clear(folders: list[str]) -> None:
 
 def disable(units: list[str]) -> None:
     """Stop units and take them from systemd; without it, nothing of theirs is at work."""
-    if shutil.which("systemctl"):
+    systemd = shutil.which("systemctl")
+    if systemd:
         subprocess.run(("systemctl", "disable", "--now", "--quiet", *units), check=False)
     for unit in units:
         (UNITS / unit).unlink(missing_ok=True)
+    if systemd:  # that it forgets them, and how they ended
+        subprocess.run(("systemctl", "daemon-reload"), check=False)
+        subprocess.run(("systemctl", "reset-failed", "--quiet", *units), capture_output=True, check=False)
 
 
 def remove_walls(project: str) -> None:
@@ -72,6 +83,57 @@ def remove_walls(project: str) -> None:
     subprocess.run(("nft", "delete", "table", "inet", contract.table(project)), check=False)
     for note in contract.walls_notes(project):
         Path(note).unlink(missing_ok=True)
+
+
+def tidy(project: str, alone: bool) -> None:
+    """Remove what runs leave in passing, of which nobody need be told; alone: no other project is there."""
+    for note in contract.notes(project):
+        Path(note).unlink(missing_ok=True)
+    folder = Path(contract.archives(project))
+    for path in (folder, folder.parent):
+        with contextlib.suppress(OSError):  # it is not there, or something is in it
+            path.rmdir()
+    for path in map(Path, of_the_machine() if alone else []):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def remove_files(names: list[str]) -> None:
+    """Remove files."""
+    for name in names:
+        Path(name).unlink()
+
+
+def remove_cache(*, pretend: bool) -> str:
+    """Remove what builds of ours have left in the engine; returns how much, in words, '' where that is nothing."""
+    if not shutil.which("docker") or not (found := build_cache.ours(build_cache.records())):
+        return ""
+    if not pretend:
+        build_cache.prune([record.name for record in found])
+    return shown_size(sum(record.size for record in found))
+
+
+def stays(wanted: dict[str, Any], found: dict[str, list[str]], alone: bool) -> list[str]:
+    """What is kept, in words."""
+    kept = []
+    for folder in found["folders"]:
+        if foreign := foreign_entries(Path(folder)):
+            kept.append(f"Kept, of the folder {folder}, what is not the role's: {', '.join(foreign)}")
+    packages, files = installed() if alone else ([], [])
+    if packages or files:
+        removing = f" To remove these packages: apt-get purge {' '.join(packages)}" if packages else ""
+        kept.append(
+            f"Kept, because others may use it by now, what was installed: {', '.join([*packages, *files])}.{removing}"
+        )
+    if wanted["delete_data"]:
+        return kept
+    if found["archives"]:
+        kept.append(f"Kept, archives of users' homes: {', '.join(found['archives'])}")
+    if found["volumes"]:
+        kept.append(f"Kept, with everybody's files and the hub's database, volumes: {', '.join(found['volumes'])}")
+    return kept
 
 
 def main() -> None:
@@ -97,25 +159,26 @@ def main() -> None:
     }
     if wanted["delete_data"]:
         steps["volumes"] = lambda names: docker("volume", "rm", *names)
+        steps["archives"] = remove_files
     notes: list[str] = []
-    kept: list[str] = []
     try:
         found = belongings(wanted["project"], Path(wanted["directory"]))
-        for folder in found["folders"]:
-            if foreign := foreign_entries(Path(folder)):
-                kept.append(f"Kept, of the folder {folder}, what is not the role's: {', '.join(foreign)}")
+        alone = not projects().keys() - {wanted["project"]}
+        kept = stays(wanted, found, alone)
         for kind, remove in steps.items():
             if found[kind]:
                 if not pretend:
                     remove(found[kind])
                 notes.append(f"{'Would be removed' if pretend else 'Removed'}, {kind}: {', '.join(found[kind])}")
+        if alone and (size := remove_cache(pretend=pretend)):
+            notes.append(f"{'Would be removed' if pretend else 'Removed'}, of the cache of builds: {size}")
+        if not pretend:
+            tidy(wanted["project"], alone)
     except (EngineError, OSError) as error:
         done = f"\n{'. '.join(notes)}. Run it again when that is mended." if notes else ""
         module.fail_json(msg=f"{error}{done}", changed=bool(notes), notes=notes)
     after = "".join(f"{note}\n" for note in notes)
     diff = {"before_header": "machine", "after_header": "machine", "before": "", "after": after}
-    if not wanted["delete_data"] and found["volumes"]:
-        kept.append(f"Kept, with everybody's files and the hub's database, volumes: {', '.join(found['volumes'])}")
     module.exit_json(changed=bool(notes), notes=notes + kept, diff=diff)
 
 

@@ -105,6 +105,7 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "images_folder": contract.IMAGES,
         "users_folder": f"{directory}/{contract.USERS}",
         "users_token": f"{directory}/{contract.USERS_TOKEN}",
+        "installed_note": contract.INSTALLED,
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",

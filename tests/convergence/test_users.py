@@ -209,10 +209,8 @@ def test_everybody_who_is_gone_is_archived(story: Story, host: Host) -> None:
     bob = story.serve("bob")
     bob.save("kept.txt", "of bob\n")
     bob.run(
-        "import os; open('/home/jovyan/thesis.txt', 'w').write('of bob'); os.chmod('/home/jovyan/thesis.txt', 0o640)"
-    )
-    bob.run(
-        "os.link('/home/jovyan/thesis.txt', '/home/jovyan/other'); os.symlink('kept.txt', '/home/jovyan/work/link')"
+        "import os; os.chdir('/home/jovyan'); open('thesis.txt', 'w').write('of bob'); os.chmod('thesis.txt', 0o640); "
+        "os.link('thesis.txt', 'other'); os.symlink('kept.txt', 'work/link')"
     )
     change = story.change(users=[MIA, ALICE, ANNE], archive_homes=["*"])
     assert change.tasks == [USERS_TASK]
@@ -230,7 +228,7 @@ def test_everybody_who_is_gone_is_archived(story: Story, host: Host) -> None:
 
     story.change(users=USERS)
     bob = story.serve("bob")
-    assert bob.run("os = __import__('os'); os.listdir('/home/jovyan/work')") == "[]"
+    assert bob.run("import os; os.listdir('/home/jovyan/work')") == "[]"
     bob.stop()
     (commands,) = re.findall(
         r"^```sh\n(cd /var/lib/docker/volumes\n.*?)^```", USERS_PAGE.read_text("utf-8"), re.M | re.S

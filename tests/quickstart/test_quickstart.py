@@ -63,6 +63,7 @@ class Installed:
     output: str
     status: int
     seconds: float
+    before: dict[str, set[str]]
 
     @property
     def login(self) -> tuple[str, str]:
@@ -81,6 +82,21 @@ class Installed:
         return ["docker", "exec", "--interactive", "--user", user, "--workdir", folder, self.machine]
 
 
+def lists(root: Host) -> dict[str, set[str]]:
+    """What a run could leave on a machine, by kind; without what apt, Docker, logs and caches keep for themselves."""
+    own = " -o ".join(f"-path {place}" for place in ("/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg"))
+    commands = {
+        "packages": "dpkg-query --show --showformat '${Package} ${db:Status-Abbrev}\\n'",
+        "files": f"find /etc /opt /usr/local /var -xdev \\( {own} \\) -prune -o -print; ls -A /run | sed s,^,/run/,",
+        "units": "systemctl list-units --all --plain --no-legend 'jupyterhub*' 2>/dev/null",
+        "rules": "nft list tables",
+    } | {kind: f"docker {kind} ls --quiet" for kind in ("container", "image")} | {
+        "networks": "docker network ls --format '{{.Name}}'", "volumes": "docker volume ls --quiet",
+        "build cache": "docker system df --format '{{.Type}} {{.Size}}' | grep Build",
+    }  # fmt: skip
+    return {kind: set(root.run(command).stdout.splitlines()) for kind, command in commands.items()}
+
+
 def install(name: str, user: str, snapshot: Path) -> Installed:
     """A machine after the README's commands, which get this working tree for the address that they clone."""
     root = testinfra.get_host(f"docker://{name}")
@@ -91,7 +107,7 @@ def install(name: str, user: str, snapshot: Path) -> Installed:
     subprocess.run(("docker", "cp", "--quiet", snapshot, f"{name}:/srv/repo.git"), check=True)
     root.run_expect([0], f"chown -R {user}: /srv/repo.git")
     root.run_expect([0], f"git config --system url./srv/repo.git.insteadOf {cloned}")
-    machine = Installed(user, name, root, f"{home}/{folder}", "", 0, 0)
+    machine = Installed(user, name, root, f"{home}/{folder}", "", 0, 0, lists(root))
     begin = time.monotonic()
     done = subprocess.run(
         [*machine.exec(user, home), "bash", "-e"],
@@ -168,9 +184,8 @@ def test_password_is_nowhere_else(installed: Installed) -> None:
     assert readable.stdout == ""
 
 
-def run_again(installed: Installed) -> str:
-    """What a second `make hub` prints; the ordinary user has to give a password to sudo this time."""
-    make = "make hub"
+def run_again(installed: Installed, make: str = "make hub") -> str:
+    """What another `make` prints; the ordinary user has to give a password to sudo this time."""
     if installed.user == "root":
         return subprocess.run(
             [*installed.exec("root", installed.checkout), "sh", "-c", make], capture_output=True, text=True, check=True
@@ -274,3 +289,40 @@ def test_renewing_by_a_schedule(installed: Installed) -> None:
     assert root.check_output(f"find /etc/systemd /opt/jupyterhub-home -name '{unit}*'") == ""
     assert root.run(f"systemctl list-unit-files --no-legend '{unit}*'").stdout == ""  # and no success
     assert re.search(r"\bchanged=0\b", run_again(installed))
+
+
+def test_status_and_homes(installed: Installed) -> None:
+    status = run_again(installed, "make status")
+    for part in ("Hub: answers at", "Servers: 0 running", "Nothing to repair."):
+        assert part in status, status
+    assert re.search(rf"{installed.login[0]} +\d.*\d{{4}}-\d\d-\d\d", run_again(installed, "make homes"))
+
+
+def test_nothing_is_left_but_what_uninstalling_says(installed: Installed) -> None:
+    """The lists are those before the first run, once what it says is kept is removed, too, as it says."""
+    root = installed.root
+    root.check_output("docker volume create others && printf 'FROM scratch\\nCOPY passwd /others\\n' >/tmp/others")
+    tried = run_again(installed, "make uninstall ARGS=--check")
+    kept = sorted(name for name in lists(root)["volumes"] if name.startswith("jupyterhub-home-user-"))
+    output = " ".join(run_again(installed, "make uninstall").split())
+    assert len(kept) == 2 and ", ".join(["jupyterhub-home-data", *kept]) in output, output
+    assert re.sub("Would be removed", "Removed", tried).count("Removed, ") == output.count("Removed, ") > 5
+    after = lists(root)
+    assert after["volumes"] == {"jupyterhub-home-data", *kept, "others"}
+    for kind in ("container", "image", "units", "rules"):
+        assert not any("jupyterhub" in one or "jhh" in one for one in after[kind]), (kind, after[kind])
+    assert after["container"] == after["image"] == set() and "Build Cache 0B" in after["build cache"], after
+    assert after["networks"] == {"bridge", "host", "none"}
+    status = run_again(installed, "make status")
+    assert "There is no hub of the project jupyterhub-home here" in status, status
+
+    said = re.search(r"what was installed: (.*?)\. To remove these packages: (apt-get purge [\w .+-]*\w)", output)
+    assert said, output
+    files = [name for name in said[1].split(", ") if name.startswith("/")]
+    root.check_output("docker volume rm others jupyterhub-home-data " + " ".join(kept))
+    root.check_output(f"DEBIAN_FRONTEND=noninteractive {said[2]} --yes")
+    root.check_output(f"rm -rf {' '.join(files)}")
+    last = lists(root)
+    assert last["packages"] == installed.before["packages"]
+    assert last["files"] - installed.before["files"] == set()
+    assert installed.before["files"] - last["files"] == set()

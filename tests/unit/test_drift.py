@@ -105,7 +105,7 @@ class Project:
 
 @pytest.fixture
 def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setattr(drift, "HASHES", f"{tmp_path}/{{}}.hashes")
+    monkeypatch.setattr(contract, "compose_hashes", lambda project: f"{tmp_path}/{project}.hashes")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(drift, "replace_file", lambda path, text, mode, owner, group: path.write_text(text))
     return Project(program, tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.modules import status
 from conftest import Program, RunModule, Serve
@@ -14,7 +15,9 @@ from conftest import Program, RunModule, Serve
 MACHINE: dict[str, Any] = {
     "docker": {"installed": True, "version": "26.1.5", "compose": "2.26.1", "rules_gone": False},
     "system": {"pretty_name": "Debian GNU/Linux 13"}, "systemd": True, "dpkg_broken": False,
-    "project": {"found": []}, "units": ["home-watch.service"], "schedule": {"linked": False, "failed": False},
+    "project": {"found": []}, "units": ["home-watch.service"],
+    "schedule": {job: {"linked": False, "failed": False} for job in contract.TIMERS},
+    "backup": {"age": None, "why": ""},
     "walls": "", "firewall": "", "images": {"home/hub:1": "id-hub", "home/user:2": "id-new"},
     "disk": "/var/lib/docker", "free_disk": 12_000_000_000,
 }  # fmt: skip
@@ -83,6 +86,8 @@ def test_a_hub_that_is_well(run_module: RunModule, directory: Path, serve: Serve
         "Disk: 12 GB free where Docker keeps images and homes, /var/lib/docker",
         "Images: hub of 2026-11-01, user of 2026-11-20 (make renew makes them from today's packages)",
         "Renewal of images: by no timer (jupyterhub_home_renew)",
+        "Backups: by no timer (jupyterhub_home_backup)",
+        "Last backup: none (make backup)",
         "Docker: 26.1.5, Compose 2.26.1, on Debian GNU/Linux 13",
         "Nothing to repair.",
     ]
@@ -111,20 +116,23 @@ def test_what_a_run_would_repair(run_module: RunModule, directory: Path) -> None
 
 
 def test_the_timer(run_module: RunModule, directory: Path, engine: Path, program: Program) -> None:
-    """One that has failed, and one that had nothing to do yet."""
+    """One that has failed, and one that had nothing to do yet; what is known of backups beside it."""
     shown = 'case "$*" in *Next*) echo Sun 04:30 ;; *Exit*) cat "$here/last" ;; *) echo exit-code ;; esac'
     program("systemctl", shown)
-    schedule = {"linked": True, "failed": True}
+    schedule = {job: {"linked": True, "failed": True} for job in contract.TIMERS}
+    backups = {"age": 7300, "why": "no space is left"}
     for last, said in (("Sun 04:31", "last Sun 04:31: exit-code"), ("", "not run since the machine was started")):
         (engine.parent / "last").write_text(last)
-        notes = look(run_module, directory, "http://127.0.0.1:9/", schedule=schedule)
+        notes = look(run_module, directory, "http://127.0.0.1:9/", schedule=schedule, backup=backups)
         assert f"Renewal of images: next Sun 04:30; {said}" in notes
+        assert f"Backups: next Sun 04:30; {said}" in notes
+        assert "Last backup: 2 hours ago; the last try failed: no space is left" in notes
 
 
 def test_an_engine_that_is_down(run_module: RunModule, directory: Path, program: Program) -> None:
     calls = program("docker", "exit 1")
     notes = look(run_module, directory, "http://127.0.0.1:9/", docker={**MACHINE["docker"], "version": None})
-    assert notes[0].startswith("Docker: does not answer, so there is no hub.") and len(notes) == 3
+    assert notes[0].startswith("Docker: does not answer, so there is no hub.") and len(notes) == 5
     assert calls.read_text() == "", "it was asked all the same"
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract
 from ansible_collections.jupyterhub.home.plugins.module_utils import homes as homes_module
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.modules import probe
 from conftest import Program, Serve, Web
 from notes import foretold
 from users_contract import NOTHING
@@ -175,3 +176,19 @@ def test_the_room_that_archives_need(homes: Homes, archives: Path, monkeypatch: 
     monkeypatch.setattr(archive, "there", lambda path: Path("/proc"))
     lack = archive.lack("home", folders)
     assert lack["free"] == 1_100_000 and 2 * 10**6 < lack["needed"] < 2_100_000
+
+
+@pytest.mark.usefixtures("archives")
+def test_what_the_look_says_of_the_room(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all who are meant, and nothing where nobody is, or the engine does not answer."""
+    for user in ("alice", "bob", "eve"):
+        homes.engine.volume(f"home-user-{user}", {contract.PROJECT_LABEL: "home"}, "a")
+    homes.engine.save()
+    wanted = {"project": "home", "homes": False, "archive": ["*"], "stay": ["alice"]}
+    assert probe.homes(wanted) == {"homes": [], "archive_lack": {}}
+    monkeypatch.setattr(archive, "free_disk", lambda path: 0)
+    lack = probe.homes(wanted)["archive_lack"]
+    assert lack["free"] == 0 and 0 < lack["needed"] < probe.homes({**wanted, "stay": []})["archive_lack"]["needed"]
+    assert probe.homes({**wanted, "archive": ["max"]}) == {"homes": [], "archive_lack": {}}
+    monkeypatch.setenv("PATH", "/no/such/folder")
+    assert probe.homes(wanted) == {"homes": [], "archive_lack": {}}
