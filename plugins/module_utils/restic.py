@@ -17,7 +17,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import repl
 NO_REPOSITORY = re.compile(r"Is there a repository at the following location|repository does not exist")
 WRONG_PASSWORD = re.compile(r"wrong password or no key found")
 LOCKED = re.compile(r"unable to create lock|already locked")
-DAMAGED = re.compile(r"ciphertext verification failed|does not match|invalid data|not contain|check failed|EOF")
+DAMAGED = re.compile(r"ciphertext verification failed|does not match|invalid data|not contain|contains errors|EOF")
 UNREADABLE = 3  # the exit status of a backup that could not read some of the files
 
 
