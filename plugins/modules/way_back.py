@@ -113,9 +113,10 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
     if not works(containers.get(contract.container(project, contract.HUB.name))):
         before.drop()
         return False
-    tags = {thing["Config"]["Image"]: thing["Image"] for thing in containers.values()}
-    other = [tag for tag, identity in tags.items() if image_of(tag) != identity]
     hub = containers[contract.container(project, contract.HUB.name)]
+    # The hub's last: where the guard, of the same name, has another image, it is the hub's that counts.
+    tags = {thing["Config"]["Image"]: thing["Image"] for thing in (*containers.values(), hub)}
+    other = [tag for tag, identity in tags.items() if image_of(tag) != identity]
     started_from = hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or wanted["directory"]
     if not (before.exists() or other or wanted["images"] or started_from != wanted["directory"]):
         return False

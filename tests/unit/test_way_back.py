@@ -127,6 +127,8 @@ class Engine:
                 "Name": "/home-proxy", "Image": "same", "HostConfig": {"PortBindings": bound},
                 "Config": {"Image": "home/proxy:1", "Env": ["HUB_BASE_URL=/below/"]},
             },
+            # Of the hub's image by name, and made anew by somebody on another one.
+            {"Name": "/home-guard", "Image": "other", "Config": {"Image": "home/hub:1"}},
         ]  # fmt: skip
         (self.here / "things").write_text(json.dumps(things))
 
