@@ -20,6 +20,7 @@ from typing import Any
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
+from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, is_plain
 from ansible_collections.jupyterhub.home.plugins.module_utils.restic import (
     UNREADABLE,
@@ -74,40 +75,6 @@ def volumes(project: str) -> dict[str, dict[str, Any]]:
     ]
     found = json.loads(docker("volume", "inspect", *names)) if names else []
     return {volume["Name"]: volume for volume in found}
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a database in use as it is at one moment; a copy that is there stays untouched if it is the same.
-
-    Raises sqlite3.Error, where it is damaged too, and OSError.
-    """
-    beside = target.with_name(f".{target.name}.new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"):
-        pass
-    with (
-        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as original,
-        contextlib.closing(sqlite3.connect(beside)) as copy,
-    ):
-        original.backup(copy)
-        wrong = [str(row[0]) for row in copy.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
-    if wrong:
-        beside.unlink()
-        raise sqlite3.DatabaseError("; ".join(wrong))
-    if target.is_file() and target.read_bytes() == beside.read_bytes():
-        beside.unlink()
-    else:
-        beside.replace(target)
-
-
-def revision(database: Path) -> str:
-    """The version of a hub's database, as alembic calls it; '' where it has none."""
-    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        except sqlite3.OperationalError:
-            return ""
-    return str(row[0]) if row else ""
 
 
 def notify(how: str, what: dict[str, str]) -> None:

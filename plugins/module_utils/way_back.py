@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,32 +13,6 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
 
 STATE, FILES = "state.json", "files"
-PATIENCE = 30  # seconds in which whoever has locked the database may let go
-
-
-def copy_database(source: Path, copy: Path) -> None:
-    """SQLite's own copy, while the hub goes on; OSError or sqlite3.Error where there can be none."""
-    beside = copy.with_name(f".{copy.name}.new")
-    beside.unlink(missing_ok=True)
-    os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    there = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE)
-    here = sqlite3.connect(beside)
-    with contextlib.closing(there), contextlib.closing(here):
-        there.execute("BEGIN")  # what waits; the copying itself would do so without an end
-        there.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        here.execute("PRAGMA journal_mode = MEMORY")
-        there.backup(here)
-    beside.replace(copy)
-
-
-def revision(database: Path) -> str:
-    """The revision of a hub's database, '' where none is noted."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error:
-        return ""
-    return str(row[0]) if row else ""
 
 
 def put_back(copy: Path, database: Path) -> None:

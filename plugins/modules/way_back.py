@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     EngineError,
     docker,
@@ -17,7 +18,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     remove_image,
     told,
 )
-from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before, copy_database, put_back, revision
+from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before, put_back
 
 DOCUMENTATION = r"""
 module: way_back

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before, copy_database, revision
+from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision
+from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before
 from ansible_collections.jupyterhub.home.plugins.modules import files, way_back
 from conftest import Program, RunModule
 
