@@ -40,12 +40,12 @@ def test_each_unit_for_itself(program: Program, tmp_path: Path) -> None:
     texts = [f"{shown}{tmp_path}/{file}" for file in contract.units("home").values()]
     # What timers start is linked, and not at work.
     timed = [text for text in texts if text.endswith(("-renew.service", "-backup.service"))]
-    waits = {text: text.replace("=active", "=inactive").replace("=enabled", "=linked") for text in timed}
-    waiting = [waits.get(text, text) for text in texts]
-    program("systemctl", "echo '" + "\n\n".join(waiting) + "'")
+    shown = "\n\n".join(texts)
+    for text in timed:
+        shown = shown.replace(text, text.replace("=active", "=inactive").replace("=enabled", "=linked"))
+    program("systemctl", f"echo '{shown}'")
     assert drift.units_at_work("home", tmp_path) == list(contract.units("home"))
-    gone = [text.replace("=linked", "=") for text in waiting]
-    program("systemctl", "echo '" + "\n\n".join([gone[0].replace("enabled", ""), *gone[1:]]) + "'")
+    program("systemctl", "echo '" + shown.replace("=linked", "=").replace("=enabled", "=", 1) + "'")
     assert drift.units_at_work("home", tmp_path) == ["home-walls.service", "home-renew.timer", "home-backup.timer"]
 
 
@@ -284,8 +284,7 @@ def test_a_container_without_a_process_that_docker_takes_for_a_running_one(proje
 
 
 def test_a_container_with_an_earlier_folder(project: Project, tmp_path: Path) -> None:
-    """Somebody has put a copy in its place. A folder that the machine has no more counts, too; the kernel's files do
-    not, nor volumes."""
+    """Somebody has put a copy in its place; one that is gone counts, but no file of the kernel's and no volume."""
     now, before = tmp_path / "users", tmp_path / "earlier"
     now.mkdir()
     before.mkdir()
