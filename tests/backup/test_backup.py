@@ -168,12 +168,12 @@ def test_damaged(machine: Machine) -> None:
 def test_timer(machine: Machine) -> None:
     """It does the same on the machine alone, by a schedule that can be taken away."""
     unit = "jupyterhub-home-backup"
-    machine.backup()
     done = machine.play("site", backup="Sun 03:30")
     assert done.returncode == 0 and "A run would" not in done.stdout, done.stdout[-4000:]
     following = machine.do(f"systemctl show --property=NextElapseUSecRealtime --value {unit}.timer")
     assert re.match(r"Sun \S+ (03:[3-5]|04:0)", following), following
     assert machine.do(f"stat -c %a {DIRECTORY}/backup/settings.json") == "600"
+    machine.backup()
     before = machine.state()["succeeded"]
     machine.do(f"echo still more >{WORK}/more.txt", f"systemctl start {unit}")
     after = machine.state()["succeeded"]
