@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from ansible import context
 from ansible.plugins.action import ActionBase
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import (
     backup_settings,
@@ -173,7 +174,7 @@ class ActionModule(ActionBase):
         else:
             if self.entry == "backup":
                 check_backing_up(machine, report)
-            checked["backup"] = backup_settings(good, machine)
+            checked |= {"backup": backup_settings(good, machine), "installed_note": contract.INSTALLED}
         if probe["holder"]:
             report_run(probe["holder"], report)
         elif run and report.mistakes:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import backup as backing
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.database import revision
 from ansible_collections.jupyterhub.home.plugins.modules import backup
 from conftest import Program, RunModule, Serve
 from fake_engine import Engine
@@ -109,7 +110,7 @@ def test_what_goes_in(machine: Machine) -> None:
         machine.commands()
     )
     saved = machine.root / "opt/state/backup"
-    assert backing.revision(saved / "jupyterhub.sqlite") == "651f5419b74d"
+    assert revision(saved / "jupyterhub.sqlite") == "651f5419b74d"
     assert json.loads((saved / "manifest.json").read_text())["database"] == "651f5419b74d"
     assert machine.state()["succeeded"]["changed"] == 3
 
@@ -227,7 +228,7 @@ def test_a_damaged_database_keeps_nothing_else_back(machine: Machine) -> None:
     assert (
         done["failed"] and "The hub's database could not be copied: file is not a database; the rest was" in done["msg"]
     )
-    assert backing.revision(machine.root / "opt/state/backup/jupyterhub.sqlite") == "651f5419b74d"
+    assert revision(machine.root / "opt/state/backup/jupyterhub.sqlite") == "651f5419b74d"
 
 
 def test_what_cannot_be_read_is_said(machine: Machine) -> None:
