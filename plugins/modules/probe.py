@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
+from ansible_collections.jupyterhub.home.plugins.module_utils.disks import capacity
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
     project_state,
@@ -28,9 +29,11 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     dpkg_broken,
     free_disk,
     kept_disk,
+    loop_devices,
     memory,
     port_holder,
     system,
+    there,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 from ansible_collections.jupyterhub.home.plugins.module_utils.walls_facts import firewall_problem, routes, walls
@@ -131,6 +134,18 @@ def mounted(bundle: Path, sources: list[str], earlier: tuple[Path, Path]) -> dic
     }
 
 
+def disks(images: str, root: str) -> dict[str, Any]:
+    """The disks of images and volumes, and whether users can have some of their own, as keys of `machine` in RETURN."""
+    disk = min(images, root, key=free_disk)
+    return {
+        "disk": disk,
+        "free_disk": free_disk(disk),
+        "disk_size": capacity(there(root)),
+        "kept_disk": kept_disk(root),
+        "loop": loop_devices(),
+    }
+
+
 def look(wanted: dict[str, Any]) -> dict[str, Any]:
     """The machine, as `machine` in RETURN."""
     directory = Path(wanted["directory"])
@@ -161,7 +176,6 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
     if walls_are in ("gone", "edited"):
         found = [*found, Finding(What.WALLS, wanted["project"], walls_are, "right")]
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
-    disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
         "system": system(),
         "systemd": os.path.isdir("/run/systemd/system"),
@@ -174,7 +188,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "walls": walls_are,
         "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
         "routes": asked_routes.result(),
-        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
+        "programs": [name for name in ("ip", "mkfs.ext4", "mmdebstrap", "nft") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),
@@ -183,9 +197,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         **mounted(Path(wanted["ca_bundle"]), wanted["sources"], earlier),
         "memory": memory(),
         "processors": len(os.sched_getaffinity(0)),
-        "disk": disk,
-        "free_disk": free_disk(disk),
-        "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),
+        **disks(docker["images"], docker["root"] or "/var/lib/docker"),
         "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
         "users": declared_users(*earlier),
         "homes": homes,

@@ -11,6 +11,7 @@ from ansible.parsing.yaml.dumper import AnsibleDumper
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import compose_project, watch_unit
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.disks import disks_unit, notes_about_disks, volumes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     has_other_login,
     hub_settings,
@@ -21,6 +22,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHAR
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import notes_about_schedule, schedule_files
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import size_in_bytes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
     network_label,
     notes_about_walls,
@@ -101,6 +103,7 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",
+        "disks_unit": f"{directory}/{contract.disks_file(project)}",
         "renew_units": [
             f"{directory}/{contract.renew_file(unit)}"
             for unit in (contract.renew_timer(project), contract.renew_service(project))
@@ -109,6 +112,20 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "hub_container": contract.container(project, contract.HUB.name),
         "guard_container": contract.container(project, contract.GUARD.name) if settings["guard"] else "",
     }
+
+
+def notes(good: dict[str, Any], machine: dict[str, Any], images: dict[str, Any]) -> list[str]:
+    """What is to be said of the machine at the end of the run."""
+    list_decides = not has_other_login(good["config"], good["extra_config"])
+    return [
+        *notes_about(machine),
+        *notes_about_walls(good, machine),
+        *notes_about_schedule(good, machine),
+        *notes_about_disks(good, machine, list_decides=list_decides),
+        *([] if good["guard"] else [WITHOUT_GUARD]),
+        # Only when a run has much to do: the owner has read it, and may want it so.
+        *(notes_about_disk(good, machine) if images["missing"] else []),
+    ]
 
 
 def desired(
@@ -144,18 +161,13 @@ def desired(
         contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
         contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
+        contract.DISKS_PROGRAM: {"src": str(role / "files/disks/disks")},
+        contract.disks_file(good["project"]): {"content": disks_unit(good, machine)},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     return {
         "docker": docker_needs(good, machine),
-        "notes": [
-            *notes_about(machine),
-            *notes_about_walls(good, machine),
-            *notes_about_schedule(good, machine),
-            *([] if good["guard"] else [WITHOUT_GUARD]),
-            # Only when a run has much to do: the owner has read it, and may want it so.
-            *(notes_about_disk(good, machine) if images["missing"] else []),
-        ],
+        "notes": notes(good, machine, images),
         "images": images,
         "hub": hub,
         "spawner": spawner,
@@ -167,6 +179,8 @@ def desired(
         "invitation": invitation(good, machine["addresses"]),
         "hub_id": contract.HUB.user,
         "network": network,
+        "disk_limit": size_in_bytes(good["disk_limit"]) or 0,
+        "volumes": volumes(machine),
         "for_the_hub": FOR_THE_HUB,
         **places(good),
         "list_decides": not has_other_login(config, extra),

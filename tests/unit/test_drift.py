@@ -45,7 +45,7 @@ def test_each_unit_for_itself(program: Program, tmp_path: Path) -> None:
     assert drift.units_at_work("home", tmp_path) == list(contract.units("home"))
     gone = waits.replace("=active", "=inactive").replace("=enabled", "=")
     program("systemctl", "echo '" + "\n\n".join([texts[0].replace("enabled", ""), *texts[1:], gone]) + "'")
-    assert drift.units_at_work("home", tmp_path) == ["home-walls.service", "home-renew.timer"]
+    assert drift.units_at_work("home", tmp_path) == ["home-walls.service", "home-disks.service", "home-renew.timer"]
 
 
 class Project:
