@@ -15,6 +15,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.building import LO
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
+from ansible_collections.jupyterhub.home.plugins.module_utils.ways import mount_points
 
 # Where systemd has a link to each unit that lies in the role's folder.
 UNITS = Path("/etc/systemd/system")
@@ -119,7 +120,7 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
     """
     folders = {str(directory)}
-    kinds = ("units", "containers", "networks", "walls", "images", "sockets", "volumes")
+    kinds = ("units", "containers", "networks", "walls", "images", "sockets", "disks", "volumes")
     found: dict[str, list[str]] = {kind: [] for kind in kinds}
     found["units"] = [
         unit
@@ -142,6 +143,8 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
         here = docker("volume", "ls", "--quiet", "--filter", f"label={contract.COMPOSE_PROJECT}={project}").split()
         found["sockets"] = [name for name in here if name == contract.sockets_volume(project)]
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
+    place = re.compile(rf"/{re.escape(project)}-user-[^/]+/(_data|{contract.DISK_PLACE})$")
+    found["disks"] = sorted(path for path in mount_points() if place.search(path))
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
     found["archives"] = [str(file) for file in archives(project)]
     return found

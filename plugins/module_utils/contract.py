@@ -21,6 +21,8 @@ USERS = "users"
 IMAGES = "images"  # what they are built from
 WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
+DISKS = "disks"  # what mounts users' disks
+DISKS_PROGRAM = f"{DISKS}/disks"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
 BEFORE = "before"  # the hub as it was, until one that is made anew is known to work
@@ -50,6 +52,7 @@ class Folder(NamedTuple):
 FOLDERS = (
     Folder(BEFORE, exact=False),
     Folder(BACKUP, exact=True),
+    Folder(DISKS, exact=True),
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
@@ -243,6 +246,12 @@ def user_volumes(project: str, user: str) -> tuple[str, str]:
     return work + HOME, work
 
 
+# A user's disk, in the folder of their home volume: the file, one that is not ready, the size in bytes that it has been
+# given, where it is mounted, what was in a volume before; and who has one that is being made.
+DISK, DISK_NEW, DISK_SIZE, DISK_PLACE = "disk.img", "disk.new", "disk.size", "disk"
+BEFORE_DISK, MOVING = "_data.old", "moving"
+
+
 def user_of_volume(project: str, name: str) -> str:
     """The user whose volume has this name; '' for any other name."""
     found = re.fullmatch(rf"{re.escape(project)}-user-((?:[a-z0-9]|-[0-9a-f]{{2}})+?)(?:{HOME})?", name)
@@ -267,6 +276,16 @@ def walls_unit(project: str) -> str:
 def walls_file(project: str) -> str:
     """Where that unit is, below the project's directory."""
     return f"{WALLS}/{walls_unit(project)}"
+
+
+def disks_unit(project: str) -> str:
+    """The unit that mounts users' disks before Docker starts."""
+    return f"{project}-disks.service"
+
+
+def disks_file(project: str) -> str:
+    """Where that unit is, below the project's directory."""
+    return f"{DISKS}/{disks_unit(project)}"
 
 
 def timer(project: str, job: str) -> str:
@@ -296,6 +315,7 @@ def units(project: str) -> dict[str, str]:
     return {
         watch_unit(project): watch_file(project),
         walls_unit(project): walls_file(project),
+        disks_unit(project): disks_file(project),
         **{file.rpartition("/")[2]: file for file in timed},
     }
 

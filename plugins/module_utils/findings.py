@@ -92,3 +92,16 @@ def listed(names: list[str]) -> str:
     """Names as a sentence has them; many are counted."""
     shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more files"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def named(text: str, names: list[str]) -> list[str]:
+    """[text with the names in place of {}], or nothing without names; many are counted."""
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return [text.format(shown)] if names else []
+
+
+class Notes(NamedTuple):
+    """Lines of the report: what was done, or would be, and what is only told."""
+
+    done: list[str]
+    told: list[str]

@@ -7,14 +7,15 @@ from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.disks import Disks
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
 
 
 class Homes:
     """The users' volumes of a project. With pretend nothing is changed, and what would be is said."""
 
-    def __init__(self, project: str, *, pretend: bool) -> None:
-        self.project = project
+    def __init__(self, project: str, *, pretend: bool, disks: Disks | None = None) -> None:
+        self.project, self.disks = project, disks
         self.pretend = pretend
         self.be = "would be " if pretend else ""
 
@@ -70,7 +71,8 @@ class Homes:
 
         The files are not copied: their folder gets the other volume's name. A work folder of the new name that has
         files already is left alone, and so is everything of the old one: EngineError. A home of the new name, which has
-        settings as soon as a server was started, is kept in a folder of the other.
+        settings as soon as a server was started, is kept in a folder of the other; but where one of them has a disk,
+        both are left alone.
         """
         done = []
         for new, old in sorted(renamed.items()):
@@ -82,16 +84,45 @@ class Homes:
                     f"Both {old} and {new} have files, in the volumes {source} and {target}; neither was touched. "
                     f"Take renamed_from: {old} away to keep both."
                 )
+            if self.disks and (self.disks.has(old) or self.disks.has(new)) and self.gives_way(new, old):
+                continue
             kept = f"home-of-{new}" if self.has_files(old_home) and self.has_files(new_home) else ""
             self.release(old)
             self.release(new)
             if not self.pretend:
+                if self.disks:
+                    self.disks.unmount(old)
                 # The home first: a server that starts after a kill makes a home with files, and an empty work folder.
                 self.carry(old_home, new_home, new, kept)
                 self.carry(source, target, new)
+                if self.disks and self.disks.has(new):
+                    self.disks.make_volumes(new)
+                    self.disks.run_program(new)
             more = f"; what {new} had is in ~/{kept}" if kept else ""
             done.append(f"Home of {old} {self.be}carried over to {new}{more}")
         return done
+
+    def gives_way(self, new: str, old: str) -> bool:
+        """Remove the empty volumes of a new name, with its disk, for the files of the old one. Whether nothing is left
+        to do, as after a run that was killed when the disk had its new name. EngineError where the new one has files.
+        """
+        assert self.disks
+        if not self.disks.has(old) and not any(map(self.has_files, self.of(old))):
+            if not self.pretend:
+                self.release(old)
+                docker("volume", "rm", *self.of(old))
+            return True
+        if any(map(self.has_files, self.of(new))):
+            raise EngineError(
+                f"Both {old} and {new} have files, in the volumes {', '.join(self.of(old) + self.of(new))}; "
+                f"neither was touched. Take renamed_from: {old} away to keep both."
+            )
+        if not self.pretend and self.of(new):
+            self.release(new)
+            self.disks.unmount(new)
+            docker("volume", "rm", *self.of(new))
+            self.names -= set(self.of(new))
+        return False
 
     def carry(self, source: str, target: str, user: str, kept: str = "") -> None:
         """Give the files of a volume, if it is there, to another; what that has goes into their folder `kept`."""
@@ -103,6 +134,8 @@ class Homes:
             there = folder(docker("volume", "create", *labels, target))
             if kept:
                 there.rename(files / kept)
+            if self.disks:
+                self.disks.carry(files.parent, there.parent)
             files.rename(there)
         docker("volume", "rm", source)
 
@@ -113,6 +146,8 @@ class Homes:
             if volumes := self.of(user):
                 self.release(user)
                 if not self.pretend:
+                    if self.disks:
+                        self.disks.unmount(user)
                     docker("volume", "rm", *volumes)
                 done.append(f"Home of {user} {self.be}deleted: {', '.join(volumes)}")
         return done
@@ -132,6 +167,8 @@ class Homes:
                 if not self.pretend:
                     file, what = archive.archive(self.project, user, self.folders(user))
                     said += f"/{file.name} ({what.entries} files and folders, {archive.shown_size(what.size)})"
+                    if self.disks:
+                        self.disks.unmount(user)
                     docker("volume", "rm", *volumes)
             except EngineError as error:
                 raise EngineError("\n".join([str(error), *done])) from error

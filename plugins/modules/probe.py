@@ -13,6 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
+from ansible_collections.jupyterhub.home.plugins.module_utils.disks import capacity
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
     project_state,
@@ -29,9 +30,11 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     dpkg_broken,
     free_disk,
     kept_disk,
+    loop_devices,
     memory,
     port_holder,
     system,
+    there,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 from ansible_collections.jupyterhub.home.plugins.module_utils.walls_facts import firewall_problem, routes, walls
@@ -142,7 +145,7 @@ def what_it_is() -> dict[str, Any]:
         "system": system(),
         "systemd": os.path.isdir("/run/systemd/system"),
         "root": os.geteuid() == 0,
-        "programs": [name for name in ("ip", "mmdebstrap", "nft", "restic") if shutil.which(name)],
+        "programs": [name for name in ("ip", "mkfs.ext4", "mmdebstrap", "nft", "restic") if shutil.which(name)],
         "memory": memory(),
         "processors": len(os.sched_getaffinity(0)),
     }
@@ -163,6 +166,18 @@ def homes(wanted: dict[str, Any]) -> dict[str, Any]:
     except (EngineError, OSError):
         pass  # where it matters, the run itself says why
     return found
+
+
+def disks(images: str, root: str) -> dict[str, Any]:
+    """The disks of images and volumes, and whether users can have some of their own, as keys of `machine` in RETURN."""
+    disk = min(images, root, key=free_disk)
+    return {
+        "disk": disk,
+        "free_disk": free_disk(disk),
+        "disk_size": capacity(there(root)),
+        "kept_disk": kept_disk(root),
+        "loop": loop_devices(),
+    }
 
 
 def look(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +206,6 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
     if walls_are in ("gone", "edited"):
         found = [*found, Finding(What.WALLS, wanted["project"], walls_are, "right")]
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
-    disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
         **what_it_is(),
         "docker": docker,
@@ -209,9 +223,7 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
         "written": record.intact(contract.exact_folders()),
         "tried": tried(record),
         **mounted(Path(wanted["ca_bundle"]), wanted["sources"], earlier),
-        "disk": disk,
-        "free_disk": free_disk(disk),
-        "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),
+        **disks(docker["images"], docker["root"] or "/var/lib/docker"),
         "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
         "users": declared_users(*earlier),
         **homes(wanted),

@@ -155,6 +155,7 @@ def main() -> None:
         "walls": lambda _: remove_walls(wanted["project"]),
         "images": lambda names: docker("image", "rm", "--force", *names),
         "sockets": lambda names: docker("volume", "rm", *names),
+        "disks": lambda places: subprocess.run(("umount", *places), check=True),
         "folders": clear,
     }
     if wanted["delete_data"]:
@@ -174,11 +175,15 @@ def main() -> None:
             notes.append(f"{'Would be removed' if pretend else 'Removed'}, of the cache of builds: {size}")
         if not pretend:
             tidy(wanted["project"], alone)
-    except (EngineError, OSError) as error:
+    except (EngineError, OSError, subprocess.CalledProcessError) as error:
         done = f"\n{'. '.join(notes)}. Run it again when that is mended." if notes else ""
         module.fail_json(msg=f"{error}{done}", changed=bool(notes), notes=notes)
     after = "".join(f"{note}\n" for note in notes)
     diff = {"before_header": "machine", "after_header": "machine", "before": "", "after": after}
+    if not wanted["delete_data"]:
+        places = [place for place in found["disks"] if place.endswith(contract.DISK_PLACE)]
+        if files := [str(Path(place).with_name(contract.DISK)) for place in places]:
+            kept.append(f"What is in users' volumes is in disks, to be mounted with mount -o loop: {', '.join(files)}")
     module.exit_json(changed=bool(notes), notes=notes + kept, diff=diff)
 
 

@@ -12,6 +12,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import backup_settings, secret_settings
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import compose_project, watch_unit
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.disks import disks_unit, notes_about_disks, volumes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     has_other_login,
     hub_settings,
@@ -26,6 +27,7 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import (
     timers,
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import size_in_bytes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
     network_label,
     notes_about_walls,
@@ -109,11 +111,26 @@ def places(settings: dict[str, Any]) -> dict[str, Any]:
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",
+        "disks_unit": f"{directory}/{contract.disks_file(project)}",
         "backup_settings": contract.BACKUP_SETTINGS if settings["backup"] else "",
         "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
         "guard_container": contract.container(project, contract.GUARD.name) if settings["guard"] else "",
     }
+
+
+def notes(good: dict[str, Any], machine: dict[str, Any], images: dict[str, Any]) -> list[str]:
+    """What is to be said of the machine at the end of the run."""
+    list_decides = not has_other_login(good["config"], good["extra_config"])
+    return [
+        *notes_about(machine),
+        *notes_about_walls(good, machine),
+        *notes_about_schedule(good, machine),
+        *notes_about_disks(good, machine, list_decides=list_decides),
+        *([] if good["guard"] else [WITHOUT_GUARD]),
+        # Only when a run has much to do: the owner has read it, and may want it so.
+        *(notes_about_disk(good, machine) if images["missing"] else []),
+    ]
 
 
 def desired(
@@ -149,18 +166,13 @@ def desired(
         contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
         contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
+        contract.DISKS_PROGRAM: {"src": str(role / "files/disks/disks")},
+        contract.disks_file(good["project"]): {"content": disks_unit(good, machine)},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     return {
         "docker": docker_needs(good, machine),
-        "notes": [
-            *notes_about(machine),
-            *notes_about_walls(good, machine),
-            *notes_about_schedule(good, machine),
-            *([] if good["guard"] else [WITHOUT_GUARD]),
-            # Only when a run has much to do: the owner has read it, and may want it so.
-            *(notes_about_disk(good, machine) if images["missing"] else []),
-        ],
+        "notes": notes(good, machine, images),
         "images": images,
         "hub": hub,
         "spawner": spawner,
@@ -171,6 +183,8 @@ def desired(
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
         "network": network,
+        "disk_limit": size_in_bytes(good["disk_limit"]) or 0,
+        "volumes": volumes(machine),
         **places(good),
         "timers": timers(good, machine),
         "backup": backup_settings(good, machine),

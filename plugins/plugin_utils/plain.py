@@ -80,6 +80,11 @@ def is_enough_memory(text: str) -> bool:
     return not text or 256 * 2**20 <= (size_in_bytes(text) or 0) <= 2**50
 
 
+def is_enough_disk(text: str) -> bool:
+    """Whether a file system of that size is of use, and ext4 can keep it in a file; '' is no limit."""
+    return not text or 256 * 2**20 <= (size_in_bytes(text) or 0) <= 2**43
+
+
 def limit(low: float, high: float) -> Callable[[float], bool]:
     """Whether a number is 0, for none, or in between."""
     return lambda number: number == 0 or low <= number <= high
@@ -128,6 +133,12 @@ RULES = (
         is_enough_memory,
         'is not a size of at least 256M, with K, M, G or T (no limit: "").',
         lambda text: better_size(text, "2G"),
+    ),
+    Rule(
+        "disk_limit",
+        is_enough_disk,
+        'is not a size from 256M to 8T, with K, M, G or T (no limit: "").',
+        lambda text: better_size(text, "20G"),
     ),
     Rule(
         "free_disk_min",

@@ -39,6 +39,7 @@ EXAMPLE_VALUES = {
     f"{PREFIX}delete_homes": "[alice]",
     f"{PREFIX}allow": '["192.168.1.5:445", 192.168.1.0/24]',
     f"{PREFIX}subnet": "10.77.0.0/24",
+    f"{PREFIX}disk_limit": "20G",
     f"{PREFIX}user_packages": '["numpy>=2", pandas]',
     f"{PREFIX}hub_packages": "[oauthenticator]",
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",

@@ -58,7 +58,7 @@ def remove_volume(name):
     data = here / "volumes" / name / "_data"
     if data.exists():
         shutil.rmtree(data)
-    data.parent.rmdir()
+    shutil.rmtree(data.parent)
 def die(text):
     print(text, file=sys.stderr); sys.exit(1)
 if (here / "fails").exists() and words[0] == (here / "fails").read_text() and words[1] != "ls": die("in use")
@@ -66,7 +66,9 @@ match words:
     case ["ps", *_]:
         for name, c in containers.items():
             if ("--all" in words or c["status"] in ("running", "paused")) and fits(c["labels"], c["volumes"], name):
-                told({"Names": name, "Image": c.get("image", "")}, c["labels"], c.get("id", "id-" + name))
+                ident = c.get("id", "id-" + name)
+                shown_of = {"ID": ident, "Names": name, "Image": c.get("image", ""), "State": c["status"]}
+                told(shown_of, c["labels"], ident)
     case ["inspect", "--format", _, name]:
         if name not in containers: die("Error: No such container: " + name)
         print(containers[name]["status"], 0)

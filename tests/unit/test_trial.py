@@ -216,6 +216,7 @@ def test_a_trial_server_touches_no_files() -> None:
             "Mounts": [
                 {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": False},
                 {"Type": "bind", "Source": "/srv/settings", "Target": f"{HOME}/.jupyter", "ReadOnly": False},
+                {"Type": "bind", "Source": "/disk/tmp", "Target": "/tmp", "ReadOnly": False},
                 {
                     "Type": "volume",
                     "Source": "home-user-alice",
@@ -235,6 +236,7 @@ def test_a_trial_server_touches_no_files() -> None:
         "Mounts": [
             {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": True},
             {"Type": "tmpfs", "Target": f"{HOME}/.jupyter", "TmpfsOptions": {"Mode": 0o1777}},
+            {"Type": "volume", "Target": "/tmp"},
             {"Type": "volume", "Target": "/x"},
             {"Type": "volume", "Target": "/home/jovyan"},
         ],
