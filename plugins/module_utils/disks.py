@@ -99,7 +99,7 @@ class Disks:
 
     def users(self, name: str = contract.DISK) -> list[str]:
         """Who has this file beside the folder of their home volume."""
-        start = f"{self.project}-user-"
+        _, start = contract.user_volumes(self.project, "")
         try:
             with os.scandir(self.volumes) as there:
                 homes = [one.path for one in there if one.name.startswith(start) and one.name.endswith(contract.HOME)]

@@ -48,5 +48,5 @@ def test_where_docker_is_elsewhere() -> None:
 def test_what_makes_file_systems(limit: str, wanted: list[str]) -> None:
     docker = {"installed": True, "version": "26", "compose": "2", "client": "26", "buildx": True, "rules_gone": False}
     machine = {**MACHINE, "docker": docker, "programs": ["ip", "mmdebstrap", "nft"], "dpkg_broken": False}
-    settings = {"docker_source": "distribution", "base_image": "", "disk_limit": limit}
+    settings = {"docker_source": "distribution", "base_image": "", "disk_limit": limit, "backup": ""}
     assert docker_needs(settings, machine)["packages"] == wanted
