@@ -72,7 +72,8 @@ while pids := doomed():
 READ_ALL = f"""
 import json, pathlib
 root = pathlib.Path('{DIRECTORY}')
-files = [path for path in root.rglob('*') if path.is_file() and not path.name.endswith('.new')]
+used = [path for path in root.rglob('*') if not any(part.endswith('.new') for part in path.parts)]
+files = [path for path in used if path.is_file() and path.suffix != '.sqlite']  # a copy of the hub's database
 print(json.dumps({{str(path.relative_to(root)): path.read_text() for path in files}}))
 """
 RANDOM = re.compile(r"\"session\": \"[0-9a-f]{32}\"|jupyterhub-home\.tokens: [0-9a-f ']+")
@@ -216,8 +217,9 @@ class Machine:
             "users/passwd": r"([a-z.]+:x:1[0-9]{5}:100000::/nonexistent:/usr/sbin/nologin\n)+",
             "users/shadow": r"([a-z.]+:(!|\$[6y]\$[^:\n]{40,}):::::::\n)+",
         }
-        for path, text in self.files().items():
-            if path == "written.json":
+        for place, text in self.files().items():
+            path = place.removeprefix("before/files/")  # what the way back keeps is whole, too
+            if path in ("written.json", "before/state.json"):
                 json.loads(text)
             elif path in varying:
                 assert re.fullmatch(varying[path], text), f"{path} is half of a file"
