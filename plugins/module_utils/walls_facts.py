@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import re
 import subprocess
@@ -67,5 +69,9 @@ def routes(project: str) -> list[dict[str, str]]:
 def resolvers() -> list[str]:
     """The IPv4 addresses that the machine asks for names, but its own."""
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in RESOLVERS if path.is_file()]
-    found = re.findall(r"^nameserver\s+([0-9]+(?:\.[0-9]+){3})\s*$", "\n".join(texts), re.M)
-    return sorted({address for address in found if not address.startswith("127.")})
+    found = set()
+    for address in re.findall(r"^nameserver[ \t]+(\S+)", "\n".join(texts), re.M):
+        with contextlib.suppress(ValueError):  # IPv6, or somebody's slip, which nobody can ask
+            if not ipaddress.IPv4Address(address).is_loopback:
+                found.add(address)
+    return sorted(found)

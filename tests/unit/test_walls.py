@@ -194,6 +194,7 @@ def test_the_machines_own_networks(program: Program, tmp_path: Path, monkeypatch
     assert walls_facts.routes("home") == ROUTES
     asked.write_text(
         "search home\nnameserver 127.0.0.53\nnameserver 10.9.0.53\nnameserver fd00::1\n#nameserver 1.2.3.4\n"
+        "nameserver 10.9.0.300\nnameserver\n"
     )
     assert walls_facts.routes("home") == [*ROUTES, {"to": "10.9.0.53", "by": ""}]
 
