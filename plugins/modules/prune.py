@@ -33,12 +33,16 @@ removed: {description: Images that went., type: list, elements: str, returned: a
 
 
 def superfluous(prefix: str, keep: set[str]) -> list[str]:
-    """The images of ours that are not to be kept and that no user's server runs on."""
+    """The images of ours that are not to be kept and that no user's server runs on.
+
+    What a hub may go back to is M(jupyterhub.home.way_back)'s to let go of.
+    """
     named = ["--format", "{{.Repository}}:{{.Tag}}"]
     images = run_docker("Listing images", "image", "ls", "--filter", f"reference={prefix}*", *named).split()
     servers = ["ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
     in_use = set(run_docker("Listing servers", *servers).split())
-    return [image for image in images if image not in keep | in_use]
+    superfluous = [image for image in images if image not in keep | in_use]
+    return [image for image in superfluous if not image.endswith(f":{contract.KEPT}")]
 
 
 def main() -> None:

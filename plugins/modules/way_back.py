@@ -112,7 +112,7 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
     project = wanted["project"]
     containers = inspect(*contract.containers(project).values())
     if not works(containers.get(contract.container(project, contract.HUB.name))):
-        before.drop()
+        drop(before, project, [])
         return False
     hub = containers[contract.container(project, contract.HUB.name)]
     # The hub's last: where the guard, of the same name, has another image, it is the hub's that counts.
