@@ -21,6 +21,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import on_disk
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, is_plain
 from ansible_collections.jupyterhub.home.plugins.module_utils.restic import (
     UNREADABLE,
@@ -186,6 +187,11 @@ class Backup:
         self.copy(data)
         self.write_manifest(here, data)
         homes = [path for _, path in sorted(here.items()) if path != data]
+        for home in homes:
+            try:
+                on_disk(home)
+            except EngineError as error:
+                self.wrong.append(f"Not saved: {error}")
         return [data, *homes, Path(self.settings["directory"]), *self.of_the_controller()]
 
     def copy(self, data: Path) -> None:

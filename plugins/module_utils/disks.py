@@ -9,69 +9,31 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import (
+    LIMIT,
+    MIB,
+    OWN_PART,
+    DiskError,
+    capacity,
+    entries,
+    run,
+    size_text,
+    taken,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Notes, named
 from ansible_collections.jupyterhub.home.plugins.module_utils.ways import lines, mount_points, unescaped
 
 MOUNTS = Path("/proc/self/mountinfo")
-# What a file system needs for itself beside the files in it, in parts of its size.
-OWN_PART = 0.05
-LIMIT = "jupyterhub_home_disk_limit"
-MIB = 2**20
 # The same blocks and inodes whatever the size, for it may grow; a journal that takes no tenth of a small one. Nothing
 # is kept for root, who does not write there.
 MAKE = ("mkfs.ext4", "-q", "-m", "0", "-b", "4096", "-i", "16384", "-J", "size=16")
 OPTIONS = "loop,nosuid,nodev,discard"  # of the program `disks`, too
-
-
-class DiskError(EngineError):
-    """What cannot be done with a disk, and why."""
-
-
-def run(*command: str | Path) -> None:
-    """Run a command; DiskError with the end of what it said where it fails."""
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    except OSError as error:
-        raise DiskError(f"{command[0]}: {error.strerror}") from error
-    if done.returncode:
-        raise DiskError(f"{command[0]}: {' '.join(done.stdout.split())[-300:]}")
-
-
-def size_text(size: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 2**30:.3g}G" if size >= 2**30 else f"{size / MIB:.0f}M"
-
-
-def capacity(folder: Path) -> int:
-    """Bytes of the file system in which a folder is, in whole MiB."""
-    found = os.statvfs(folder)
-    return found.f_blocks * found.f_frsize // MIB * MIB
-
-
-def entries(folder: Path) -> dict[str, tuple[int, int, int, int, str]]:
-    """All that is in a folder: mode, owner, group, size of a file, and target of a link, by its path from there."""
-    found = {}
-    for where, folders, files in os.walk(folder):
-        for name in folders + files:
-            path = Path(where, name)
-            own = path.lstat()
-            size = own.st_size if stat.S_ISREG(own.st_mode) else 0
-            target = str(path.readlink()) if stat.S_ISLNK(own.st_mode) else ""
-            found[os.path.relpath(path, folder)] = (own.st_mode, own.st_uid, own.st_gid, size, target)
-    return found
-
-
-def taken(folder: Path) -> int:
-    """Bytes on the disk of all that is in a folder."""
-    paths = (Path(where, name) for where, folders, files in os.walk(folder) for name in folders + files)
-    return sum(path.lstat().st_blocks * 512 for path in paths)
 
 
 class Disks:

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import on_disk
 from ansible_collections.jupyterhub.home.plugins.module_utils.disks import Disks
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
 
@@ -48,11 +49,18 @@ class Homes:
     def folders(self, user: str) -> dict[str, Path]:
         """Where a user's files are, by what an archive calls them; EngineError where they are elsewhere."""
         named = zip(contract.user_volumes(self.project, user), ("home", "work"), strict=True)
-        return {part: folder(volume) for volume, part in named if volume in self.names}
+        found = {part: folder(volume) for volume, part in named if volume in self.names}
+        for files in found.values():
+            on_disk(files)
+        return found
 
     def has_files(self, volume: str) -> bool:
         """Whether a volume is there with files in it; EngineError where that cannot be seen."""
-        return volume in self.names and (files := folder(volume)).is_dir() and any(files.iterdir())
+        if volume not in self.names or not (files := folder(volume)).is_dir():
+            return False
+        if not self.pretend:  # the real run mounts what can be mounted first
+            on_disk(files)
+        return any(files.iterdir())
 
     def release(self, user: str) -> None:
         """Remove ended containers that hold a user's volumes; EngineError while one runs."""

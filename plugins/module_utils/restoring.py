@@ -8,12 +8,29 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup import MANIFEST, alone, volumes
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import (
+    LIMIT,
+    OWN_PART,
+    capacity,
+    carry_files,
+    on_disk,
+    size_text,
+    taken,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker, folder
+from ansible_collections.jupyterhub.home.plugins.module_utils.home_paths import (
+    RestoreError,
+    copy_below,
+    open_below,
+    place_of,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.module_utils.restic import Repository
 
@@ -25,26 +42,6 @@ for path in (pathlib.Path(jupyterhub.__file__).parent / "alembic/versions").glob
 """
 SPARSE_SINCE = (0, 15)  # versions of restic
 HEALTHY_WITHIN = 120  # seconds
-WORK = "work"
-
-
-class RestoreError(Exception):
-    """What was asked for cannot be put back; the text says why and what was done."""
-
-
-def place_of(file: str) -> tuple[bool, PurePosixPath]:
-    """A path in a user's home as (whether it is in the volume of the folder `work`, the path in the volume).
-
-    Raises RestoreError for one that leaves the home.
-    """
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file:
-        raise RestoreError(
-            f"FILE={file} is no path in the user's home. Write: FILE=work/report.ipynb, from /home/jovyan on. Nothing "
-            "was changed"
-        )
-    in_work = path.parts[0] == WORK
-    return in_work, PurePosixPath(*path.parts[in_work:])
 
 
 def pattern(path: str) -> str:
@@ -55,30 +52,6 @@ def pattern(path: str) -> str:
 def has_files(path: Path) -> bool:
     """Whether a folder is there, with something in it."""
     return path.is_dir() and any(path.iterdir())
-
-
-def open_below(root: Path, parents: tuple[str, ...]) -> int:
-    """A descriptor of a folder below a root, made where it is missing; through no link, for a user may make links.
-
-    Raises OSError.
-    """
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    descriptor = os.open(root, flags)
-    for name in parents:
-        above = os.fstat(descriptor)
-        try:
-            os.mkdir(name, 0o700, dir_fd=descriptor)
-        except FileExistsError:
-            made = False
-        else:
-            made = True
-        below = os.open(name, flags, dir_fd=descriptor)
-        if made:
-            os.fchown(below, above.st_uid, above.st_gid)
-            os.fchmod(below, above.st_mode & 0o7777)
-        os.close(descriptor)
-        descriptor = below
-    return descriptor
 
 
 class Restore:
@@ -164,6 +137,7 @@ class Restore:
         """All files of one user."""
         names = [name for name in self.volumes_of_user() if name in self.manifest["volumes"]]
         self.fetch(*(self.manifest["volumes"][name] for name in names))
+        self.check_disks(names)
         self.stop_servers(self.wanted["user"])
         for name in names:
             self.put_volume(name)
@@ -179,6 +153,7 @@ class Restore:
         name = work if in_work else home
         if not path.parts and work in self.manifest["volumes"]:  # the whole folder `work`
             self.fetch(self.manifest["volumes"][work])
+            self.check_disks([work])
             self.stop_servers(self.wanted["user"])
             self.put_volume(work)
         else:
@@ -199,14 +174,30 @@ class Restore:
             descriptor = open_below(root, path.parts[:-1])
         except OSError as error:
             raise RestoreError(f"{path.parent} in the user's home is no folder by now, or a link: {error}") from error
+        beside = f".{path.name}.restoring"
         try:
+            copy_below(staged, descriptor, beside)
             if path.name in os.listdir(descriptor):  # noqa: PTH208 (pathlib knows no descriptors)
                 kept = f"{path.name}.before-{self.when}"
                 os.rename(path.name, kept, src_dir_fd=descriptor, dst_dir_fd=descriptor)
                 self.notes.append(f"What was there is beside it: {kept}")
-            os.rename(staged, path.name, dst_dir_fd=descriptor)
+            os.rename(beside, path.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
         finally:
             os.close(descriptor)
+
+    def check_disks(self, names: Iterable[str]) -> None:
+        """Refuse files that users' disks have not the room for."""
+        needed: Counter[str] = Counter()
+        for name in names:
+            user = contract.user_of_volume(self.project, name)
+            if user and on_disk(there := self.there(name)):
+                needed[user] += taken(self.staged(self.manifest["volumes"][name]))
+                if needed[user] > (room := capacity(there)) * (1 - OWN_PART):
+                    raise RestoreError(
+                        f"The files of {user} in the snapshot {self.snapshot['short_id']} take "
+                        f"{size_text(needed[user])}, and {user}'s disk has {size_text(room)}. Raise {LIMIT}, then: "
+                        "make hub, make restore. Nothing was changed"
+                    )
 
     def there(self, name: str) -> Path:
         """The folder of a user's volume, which is made if need be."""
@@ -218,12 +209,13 @@ class Restore:
     def put_volume(self, name: str) -> None:
         """Put what is in the stage into the place of a user's volume's folder."""
         staged, target = self.staged(self.manifest["volumes"][name]), self.there(name)
+        carry = carry_files if on_disk(target) else Path.rename
         if has_files(target):
             kept = contract.kept_volume(self.project, name, self.when)
             docker("volume", "create", kept)
-            target.rename(folder(kept))  # an empty folder gives way
+            carry(target, folder(kept))  # an empty folder gives way
             self.notes.append(f"What was there is kept in the volume {kept}")
-        staged.rename(target)
+        carry(staged, target)
 
     def stop_servers(self, user: str = "") -> None:
         """End one user's server, or everybody's."""
@@ -241,6 +233,7 @@ class Restore:
         self.check_hub(data)
         self.check_database()
         self.fetch()
+        self.check_disks(self.manifest["volumes"])
         services = [contract.container(self.project, one.name) for one in (contract.HUB, contract.GUARD)]
         known = docker("ps", "--all", "--format", "{{.Names}}").split()
         services = [name for name in services if name in known]

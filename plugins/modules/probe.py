@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract, lease
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
-from ansible_collections.jupyterhub.home.plugins.module_utils.disks import capacity
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import capacity
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
     project_state,

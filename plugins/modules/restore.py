@@ -9,8 +9,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils.backup import BackupError
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
+from ansible_collections.jupyterhub.home.plugins.module_utils.home_paths import RestoreError
 from ansible_collections.jupyterhub.home.plugins.module_utils.restic import ResticError, without_passwords
-from ansible_collections.jupyterhub.home.plugins.module_utils.restoring import Restore, RestoreError
+from ansible_collections.jupyterhub.home.plugins.module_utils.restoring import Restore
 
 DOCUMENTATION = r"""
 module: restore

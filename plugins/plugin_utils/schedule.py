@@ -25,7 +25,7 @@ ENVIRONMENT = "Environment=LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1"
 BACKUP_TIMER = "RandomizedDelaySec=30min\nPersistent=true\n"
 MODULE_UTILS = Path(contract.__file__).parent
 # Of module_utils, what the program of backups is made of.
-PROGRAM = ("atomic", "backup", "backup_state", "contract", "database", "engine", "restic")
+PROGRAM = ("atomic", "backup", "backup_state", "contract", "database", "disk_files", "engine", "restic", "ways")
 DAYS = 24 * 3600
 
 

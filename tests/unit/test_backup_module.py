@@ -241,6 +241,12 @@ def test_what_cannot_be_read_is_said(machine: Machine) -> None:
     assert done["failed"] and f"Not everything could be read: {there}; the rest was saved" in done["msg"]
 
 
+def test_a_disk_that_is_not_mounted_is_said(machine: Machine) -> None:
+    (machine.here / "volumes/home-user-kim-home/disk.img").touch()
+    done = machine()
+    assert done["failed"] and "the disk with the files of the volume home-user-kim is not mounted" in done["msg"]
+
+
 def test_what_is_not_in_it_is_said(machine: Machine) -> None:
     machine.engine.state["volumes"]["home-user-kim"]["options"] = {"type": "nfs"}
     machine.engine.save()

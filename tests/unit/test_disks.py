@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract, disks, ways
-from ansible_collections.jupyterhub.home.plugins.module_utils.disks import MIB, Disks
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, disk_files, disks, ways
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import MIB
+from ansible_collections.jupyterhub.home.plugins.module_utils.disks import Disks
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
 from conftest import ROLE, Program, RunModule
 from users_runs import ALICE, Converge, Homes, rights_in
@@ -111,7 +112,7 @@ def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]
 
         return call
 
-    monkeypatch.setattr(disks, "run", step(disks.run))
+    monkeypatch.setattr(disks, "run", step(disk_files.run))
     monkeypatch.setattr(shutil, "rmtree", step(shutil.rmtree))
     for name in ("rename", "mkdir", "rmdir", "unlink"):
         monkeypatch.setattr(Path, name, step(getattr(Path, name)))
@@ -245,7 +246,7 @@ def test_what_cannot_be_resized_is_mounted_again(has_disk: Place, program: Progr
 
 
 def test_without_the_limit_the_disk_stays_and_is_none(has_disk: Place) -> None:
-    whole = disks.capacity(has_disk.homes.volumes_folder)
+    whole = disk_files.capacity(has_disk.homes.volumes_folder)
     assert has_disk.run(0) == (["Disks given the machine's size: alice"], [])
     assert has_disk.file("disk.img").stat().st_size == whole and has_disk.on_disk() == FILES
     assert has_disk.run(0) == ([], [])
@@ -361,3 +362,21 @@ def test_a_volume_that_is_elsewhere(place: Place) -> None:
     place.homes.engine.save()
     with pytest.raises(EngineError, match="is not one of Docker's own"):
         place.disks().make_volumes("alice")
+
+
+@pytest.mark.parametrize("wanted", ["archive", "rename"])
+def test_files_on_a_disk_that_is_not_mounted_are_not_none(
+    has_disk: Place, converge: Converge, program_there: None, program: Program, wanted: str
+) -> None:
+    """An empty home would be archived, or give way, and the disk would go with its volume."""
+    has_disk.reboot()
+    program("e2fsck", "exit 4")
+    bob = {"name": "bob", "password": "hunter2"}
+    # With bob's home moved to her name, alice's is the one to give way.
+    listed = {"archive": bob, "rename": {**ALICE, "renamed_from": "bob"}}[wanted]
+    if wanted == "rename":
+        has_disk.homes.volume("home-user-bob-home", "x")
+    failed = converge(listed, archive_homes=["alice"] if wanted == "archive" else [])
+    assert failed["failed"], failed
+    assert "the disk with the files of the volume home-user-alice" in failed["msg"]
+    assert has_disk.file("disk.img").exists()

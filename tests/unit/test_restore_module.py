@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract, restoring
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract, restoring, ways
 from ansible_collections.jupyterhub.home.plugins.modules import restore
 from conftest import Program, RunModule
 from fake_engine import Engine
@@ -204,3 +205,53 @@ def test_a_pattern_is_of_one_path(path: str) -> None:
     escaped = restoring.pattern(path)
     assert escaped.replace("\\\\", "\0").replace("\\", "").replace("\0", "\\") == path
     assert not fnmatchcase("/a1/zzx", escaped)
+
+
+@pytest.fixture
+def on_disks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Alice's files are on a disk."""
+    (machine.volume("home-user-alice-home").parent / contract.DISK).touch()
+    table = machine.here / "mountinfo"
+    places = [machine.volume(name).resolve() for name in ("home-user-alice-home", "home-user-alice")]
+    table.write_text("".join(f"1 2 7:0 / {place} rw - ext4 /dev/loop0 rw\n" for place in places))
+    monkeypatch.setattr(ways, "MOUNTS", table)
+    return machine
+
+
+def test_files_on_a_disk_are_copied_into_it(on_disks: Machine) -> None:
+    """What is mounted somewhere cannot be renamed."""
+    inode = on_disks.volume("home-user-alice").stat().st_ino
+    assert on_disks(user="alice")["changed"]
+    files = on_disks.engine.files()
+    assert files["home-user-alice"] == files["home-user-alice-home"] == ["folder"]
+    assert on_disks.volume("home-user-alice").stat().st_ino == inode
+    kept = [name for name in files if "-kept-" in name]
+    assert len(kept) == 2 and all(files[name] == ["new"] for name in kept)
+
+
+def test_a_disk_without_the_room(on_disks: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restoring, "taken", lambda folder: 2**60)
+    before, running = on_disks.engine.files(), on_disks.running()
+    done = on_disks(user="alice")
+    assert done["failed"] and "Raise jupyterhub_home_disk_limit" in done["msg"], done
+    assert on_disks.engine.files() == before and on_disks.running() == running
+
+
+def test_a_disk_that_is_not_mounted(on_disks: Machine) -> None:
+    (on_disks.here / "mountinfo").write_text("")
+    done = on_disks(user="alice")
+    assert done["failed"] and "is not mounted; make hub mounts it" in done["msg"], done
+    assert on_disks.engine.files()["home-user-alice"] == ["new"]
+
+
+def test_a_file_that_cannot_be_copied(machine: Machine, program: Program) -> None:
+    there = machine.volume("home-user-alice")
+    (there / "folder").mkdir()
+    (there / "folder/old").write_text("newer")
+    program(
+        "cp", f'case "$*" in *restoring*/fd/*) echo No space left >&2; exit 1;; esac; exec {shutil.which("cp")} "$@"'
+    )
+    done = machine(user="alice", file="work/folder/old")
+    assert done["failed"] and "No space left. What was there is untouched" in done["msg"], done
+    assert [path.name for path in (there / "folder").iterdir()] == ["old"]
+    assert (there / "folder/old").read_text() == "newer"
