@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import json
+import queue
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -206,6 +208,19 @@ class Kernel:
         self.id = kernel_id
         self.session = uuid.uuid4().hex
         self.socket = client.websocket(f"api/kernels/{kernel_id}/channels?session_id={self.session}", of=owner)
+        # As in a browser, somebody answers the server's pings all the time, or it would end the connection.
+        self.received: queue.SimpleQueue[str | bytes | Exception] = queue.SimpleQueue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self) -> None:
+        """Receive until the connection ends; then what ended it is the last that is received."""
+        self.socket.settimeout(None)
+        try:
+            while text := self.socket.recv():
+                self.received.put(text)
+            self.received.put(websocket.WebSocketConnectionClosedException("the server has closed the connection"))
+        except (websocket.WebSocketException, OSError) as error:
+            self.received.put(error)
 
     def send(self, code: str, *, store_history: bool = False) -> str:
         """Have a cell run; the id to ask `result` for its output with."""
@@ -241,10 +256,16 @@ class Kernel:
 
         HubError with the traceback if it failed; a websocket exception if the connection broke.
         """
-        self.socket.settimeout(timeout)
         output = ""
         while True:
-            message = json.loads(self.socket.recv())
+            try:
+                received = self.received.get(timeout=timeout)
+            except queue.Empty:
+                raise websocket.WebSocketTimeoutException(f"nothing for {timeout} s, after {output!r}") from None
+            if isinstance(received, Exception):
+                self.received.put(received)
+                raise received
+            message = json.loads(received)
             if message.get("parent_header", {}).get("msg_id") != message_id:
                 continue
             content = message["content"]
