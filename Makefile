@@ -95,7 +95,7 @@ venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
 test: ## Run every test (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart containerd security forky -- default convergence faults backup
+	@tests/run.sh lint unit input debian12 interrupted quickstart containerd security -- default convergence faults backup forky
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit

@@ -1,0 +1,77 @@
+"""A limit on the disk comes, follows a renamed user, outlives a power cut and an uninstallation; files do so, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from client import HubError
+from machine import loop_devices
+from rows import USERS
+from story import Run, Story
+from test_drift import ACCOUNTS, FILES, flat
+from testinfra.host import Host
+
+LIMIT = "300M"
+RENAMED: list[dict[str, Any]] = [
+    {**user, "name": "rob", "renamed_from": "bob"} if user["name"] == "bob" else user for user in USERS
+]
+MOUNT = "jupyterhub_home : disks | Have users' disks mounted before Docker starts"
+WAITS = "No disk of 300M yet, for their servers run: alice. Stop them, then run again"
+PLACES = "grep -o '/[^ ]*jupyterhub-home-user-[^ ]*' /proc/mounts | sort"
+
+
+@pytest.fixture(autouse=True)
+def devices(host: Host) -> Iterator[None]:
+    loop_devices(host)
+    yield
+
+
+def test_a_limit_for_those_whose_servers_do_not_run(story: Story, host: Host) -> None:
+    bob = story.serve("bob")
+    bob.save("notes.txt", "kept")
+    bob.stop()
+    change = story.change(disk_limit=LIMIT)
+    assert change.tasks == [FILES, MOUNT, ACCOUNTS]
+    assert "Disks of 300M would be made, with the files that were there: bob, mia" in flat(change.tried)
+    assert "Disks of 300M made, with the files that were there: bob, mia" in flat(change.output)
+    assert WAITS in flat(change.tried) and WAITS in flat(change.output)
+    assert story.serve("bob").load("notes.txt") == "kept"
+    story.client("bob").stop()
+
+
+def test_a_power_cut(story: Story, host: Host) -> None:
+    """Nothing is mounted, and no server starts on an empty folder; the unit or the next run mounts all again."""
+    mounted = host.check_output(PLACES)
+    host.check_output(f"for place in $({PLACES} | sort -r); do umount $place; done")
+    assert host.check_output(PLACES) == ""
+    with pytest.raises(HubError):
+        story.client("bob").spawn()
+    change = story.change(disk_limit=LIMIT)
+    assert change.tasks == [ACCOUNTS] and "Disks mounted: bob, mia" in flat(change.output)
+    assert host.check_output(PLACES) == mounted
+    host.check_output(f"for place in $({PLACES} | sort -r); do umount $place; done")
+    host.check_output("systemctl restart jupyterhub-home-disks")
+    assert host.check_output(PLACES) == mounted
+    assert story.serve("bob").load("notes.txt") == "kept"
+    story.client("bob").stop()
+
+
+def test_a_disk_follows_a_renamed_user(story: Story) -> None:
+    change = story.change(disk_limit=LIMIT, users=RENAMED, undeclared_users="remove")
+    assert change.tasks == [FILES, ACCOUNTS] and "Home of bob carried over to rob" in flat(change.output)
+    rob = story.serve("rob", "bob-test-secret")
+    assert rob.load("notes.txt") == "kept"
+    rob.stop()
+
+
+def test_uninstalling_keeps_disks(story: Story, host: Host, run: Run) -> None:
+    done = run({}, "playbooks/uninstall.yml")
+    assert done.returncode == 0 and "disk.img" in flat(done.stdout), done.stdout[-3000:]
+    assert host.check_output(PLACES) == ""
+    done = story.run({"jupyterhub_home_users": RENAMED, "jupyterhub_home_disk_limit": LIMIT})
+    assert done.returncode == 0, done.stdout[-3000:]
+    rob = story.serve("rob", "bob-test-secret")
+    assert rob.load("notes.txt") == "kept"
+    rob.stop()
