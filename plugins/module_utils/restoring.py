@@ -65,6 +65,7 @@ class Restore:
         self.repository = Repository(settings)
         self.when = time.strftime("%Y%m%d-%H%M%S")
         self.notes: list[str] = []
+        self.kept: list[str] = []  # volumes
 
     def run(self) -> list[str]:
         """Do it; returns what is to be said. Raises RestoreError, BusyError, ResticError, EngineError, OSError."""
@@ -87,7 +88,12 @@ class Restore:
                     self.everything(data)
             finally:
                 shutil.rmtree(self.stage, ignore_errors=True)
-        return self.notes
+        return self.said()
+
+    def said(self) -> list[str]:
+        """What was done so far."""
+        kept = [f"{self.project}-kept-{self.when}-*"] if len(self.kept) > 2 else self.kept
+        return self.notes + [f"What was there is kept in volumes: {', '.join(kept)}"] * bool(kept)
 
     def find_snapshot(self) -> None:
         """Choose the snapshot, and read what it says of itself."""
@@ -214,7 +220,7 @@ class Restore:
             kept = contract.kept_volume(self.project, name, self.when)
             docker("volume", "create", kept)
             carry(target, folder(kept))  # an empty folder gives way
-            self.notes.append(f"What was there is kept in the volume {kept}")
+            self.kept.append(kept)
         carry(staged, target)
 
     def stop_servers(self, user: str = "") -> None:

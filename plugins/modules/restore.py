@@ -66,7 +66,7 @@ def main() -> None:
     try:
         module.exit_json(changed=True, notes=restore.run())
     except (BackupError, RestoreError, ResticError, EngineError, OSError) as error:
-        done = "".join(f"\n{note}" for note in restore.notes)
+        done = "".join(f"\n{note}" for note in restore.said())
         module.fail_json(msg=without_passwords(f"{str(error).rstrip('.')}.{done}"), notes=[])
 
 

@@ -188,7 +188,7 @@ def test_after_one_that_was_killed(machine: Machine) -> None:
     machine.volume("home-user-alice").rmdir()
     done = machine(user="alice")
     assert machine.engine.files()["home-user-alice"] == ["folder"]
-    assert len([note for note in done["notes"] if "is kept in the volume" in note]) == 1
+    assert len([note for note in done["notes"] if "is kept in volumes: " in note]) == 1
 
 
 def test_check_mode(machine: Machine) -> None:
