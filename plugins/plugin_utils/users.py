@@ -28,7 +28,7 @@ RESERVED = frozenset(
     messagebus systemd-network systemd-timesync sshd hub jovyan""".split()  # noqa: SIM905 (a list would take 25 lines)
 )
 # Of people's accounts (login.defs(5)), and what directories give out, above what systemd keeps for itself.
-UIDS = (range(1000, 60001), range(65536, 2**31))
+UIDS = ((1000, 60000), (65536, 2**31 - 1))  # from and to
 OWN_UIDS = [service.user for service in contract.SERVICES]
 # Signs that word processors and phones put in the place of straight quotes.
 CURLY = "\u201c\u201d\u201e\u201f\u00ab\u00bb"
@@ -110,7 +110,7 @@ def check_secrets(where: Place, raw: dict[str, Any], user: dict[str, Any], pam: 
 
 def check_uid(where: Place, name: str | None, uid: int, owners: dict[int, str], report: Report) -> None:
     """A uid must be one that a person can have, and nobody else's of the list. owners: those of the users before."""
-    if uid in OWN_UIDS or not any(uid in uids for uids in UIDS):
+    if uid in OWN_UIDS or not any(first <= uid <= last for first, last in UIDS):
         account = name if name and plain_user_name(name) else "alice"
         report.add(
             where,
