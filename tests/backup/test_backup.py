@@ -181,7 +181,7 @@ def test_timer(machine: Machine) -> None:
     log = machine.do(f"journalctl --unit {unit} --output cat")
     assert f"snapshot {after['snapshot'][:8]}" in log and PASSWORD not in log
     done = machine.play("site", backup="Sun 03:30")
-    assert " changed=0 " in done.stdout and "backup" not in done.stdout, done.stdout[-4000:]
+    assert " changed=0 " in done.stdout and "The last backup" not in done.stdout, done.stdout[-4000:]
 
     machine.do(f"mv {BACKUPS}/repository {BACKUPS}/moved")
     assert machine.host.run(f"systemctl start {unit}").failed
