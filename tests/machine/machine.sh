@@ -9,10 +9,10 @@
 #   machine.sh remove NAME                     stop and remove the machine and its own volumes
 #   machine.sh clean                           remove every jhh- container, volume and network
 #
-# KIND is one with Docker, trixie (Debian 13), containerd (the same, Docker with containerd's image store) or newer-docker
-# (the same, and Docker from Debian testing), or a minimal one, bookworm, bare12, bare13 or forky (Debian testing). A
-# STORE with a name of its own outlives the machine, so that the next one with the same engine finds the images that
-# were built there; containers, volumes and networks in it are not kept.
+# KIND is one with Docker, trixie (Debian 13) or containerd (the same with Docker from Debian testing, and containerd's
+# image store), or a minimal one, bookworm, bare12, bare13 or forky (Debian testing). A STORE with a name of its own
+# outlives the machine, so that the next one with the same engine finds the images that were built there; containers,
+# volumes and networks in it are not kept.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,10 +40,6 @@ recipe() {
             suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
             ;;
         containerd)
-            suite=trixie packages=$standard,docker.io,docker-cli,docker-compose,docker-buildx
-            daemon='{"features": {"containerd-snapshotter": true}}'
-            ;;
-        newer-docker)
             suite=trixie other=forky
             packages=$standard,docker.io/forky,docker-cli/forky,docker-compose/forky,docker-buildx/forky
             daemon='{"features": {"containerd-snapshotter": true}}'
@@ -67,7 +63,7 @@ recipe() {
                 other=trixie packages=$packages,systemd-sysv/trixie,systemd/trixie,libsystemd-shared/trixie,libsystemd0/trixie
             fi
             ;;
-        *) die "no such kind of machine: $1 (trixie, containerd, newer-docker, bookworm, bare12, bare13 or forky)" ;;
+        *) die "no such kind of machine: $1 (trixie, containerd, bookworm, bare12, bare13 or forky)" ;;
     esac
 }
 
