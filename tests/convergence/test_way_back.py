@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from typing import Any
 
+import requests
 from machine import ROOT, containers, playbook_command
 from rows import USERS
 from story import DATABASE, Story, changed_tasks
@@ -21,18 +23,17 @@ def broken(app):
 if os.path.exists('/srv/jupyterhub/jupyterhub.sqlite'):
     JupyterHub.init_hub = broken
 """
-OLDER, HEAD = "ff1860e38070", "f460b0348206"  # the last two revisions of JupyterHub's database
-# An image of before the last one.
-HUB_OF_BEFORE = (
-    "FROM {image}\nUSER root\nRUN cd /opt/hub/lib/python3*/site-packages/jupyterhub "
-    "&& rm -r alembic/versions/{head}*.py __pycache__ "
-    "&& sed -i 's/^    display_name = Column.*/    display_name = None/' orm.py\nUSER 58081:58081\n"
-)
-DOWNGRADE = (
-    "from jupyterhub import dbutil; import subprocess; dbutil.write_alembic_ini('/tmp/a.ini', "
-    "'sqlite:////srv/jupyterhub/jupyterhub.sqlite'); "
-    f"subprocess.run(['alembic', '-c', '/tmp/a.ini', 'downgrade', '{OLDER}'], check=True)"
-)
+HEAD = "f460b0348206"  # the last revision of JupyterHub's database
+# A hub of before, which has our own code, too: of that, it lacks one name.
+HUB_OF_5 = r"""FROM {image}
+USER root
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    --mount=type=secret,id=pip,target=/etc/pip.conf \
+    cd /opt/hub && bin/pip install -q --no-deps jupyterhub==5.5.1 && cd lib/python3*/site-packages/jupyterhub \
+    && printf '\nclass SpawnException(Exception):\n    pass\n' >>spawner.py
+USER 58081:58081
+"""
 
 
 def sql(host: Host, statement: str, *values: str) -> str:
@@ -130,32 +131,57 @@ def test_a_newer_database_is_refused(story: Story, host: Host) -> None:
     ran(story)
 
 
-def test_a_migration_is_taken_back_with_the_hub_that_made_it(story: Story, host: Host) -> None:
-    """And made when that hub works."""
+def version(host: Host) -> str:
+    """Of the JupyterHub that runs."""
+    found: str = host.check_output(f"docker exec {P}-hub jupyterhub --version")
+    return found.strip()
+
+
+def test_jupyterhub_5_becomes_6(story: Story, host: Host) -> None:
+    """With users, groups, tokens, a running server and a kernel that computes; the first time it is taken back."""
     image = host.check_output(f"docker inspect --format '{{{{.Config.Image}}}}' {P}-hub")
     today = host.check_output(f"docker image inspect --format '{{{{.Id}}}}' {image}")
-    on(host, "docker stop {P}-hub")
-    inside = f"docker run --rm --tmpfs /tmp --volume {P}-data:/srv/jupyterhub {image}"
-    host.check_output(f'{inside} python -c "{DOWNGRADE}"')
-    text = HUB_OF_BEFORE.format(image=image, head=HEAD).replace("\n", "\\n").replace("'", "'\\''")
-    host.check_output(f"docker tag {image} {P}/hub:today && printf '{text}' | docker build -qt {image} -")
-    ran(story)
-    assert revision(host) == OLDER
-    story.client("mia")
+    text = base64.b64encode(HUB_OF_5.format(image=image).encode()).decode()
+    secrets = "--secret id=ca,src=/etc/ssl/certs/ca-certificates.crt --secret id=pip,src=/etc/pip.conf"
+    assert story.bystander and story.kernel
+    story.kernel.close()
+    story.bystander.stop()
+    host.check_output(
+        f"test -e /etc/pip.conf || touch /etc/pip.conf; docker tag {image} {P}/hub:today && echo {text} | base64 -d "
+        f"| docker build -qt {image} {secrets} - && docker stop {P}-hub"
+    )
+    host.check_output(f"mkdir /root/of-6 && mv {DATABASE}* /root/of-6")
+    family = {"jupyterhub_home_users": [{**user, "groups": ["family"]} for user in USERS]}
+    done = story.run(family)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert version(host) == "5.5.1" and revision(host) != HEAD
+    story.start_counting("alice")
+    story.count = 0
+    token = story.client("mia").hub("POST", "/users/mia/tokens", json={"note": "kept"}).json()["token"]
+    users, of_5, before = story.rows(), revision(host), state(host)
+    assert users["alice"]["groups"] == {"family"} and users["mia"]["admin"]
 
-    older = host.check_output(f"docker image inspect --format '{{{{.Id}}}}' {image}")
-    on(host, "docker tag " + f"{today} {image}")
-    before = state(host)
-    output = ran(story, fails=True, extra_config=BREAKS)
-    assert f"a database migrated from revision {OLDER} to {HEAD}" in output, output[-6000:]
+    on(host, f"docker tag {today} {image}")
+    done = story.run(family | {"jupyterhub_home_extra_config": BREAKS})
+    output = flat(done.stdout)
+    assert done.returncode != 0 and "is back, as it was" in output, output[-6000:]
+    assert f"a database migrated from revision {of_5} to {HEAD}" in output, output[-6000:]
     now = state(host)
-    assert (now["database"], now["copies"], now["files"]) == (OLDER, before["copies"], before["files"])
-    assert now["image"] == older
-    assert story.client("mia").get("/hub/home").ok
+    assert {what: now[what] for what in ("database", "copies", "files", "image")} == {
+        what: before[what] for what in ("database", "copies", "files", "image")
+    }
+    assert version(host) == "5.5.1" and story.client("mia").get("/hub/home").ok
+    story.still_counting()
 
-    on(host, "docker tag " + f"{today} {image}")
-    ran(story)
-    assert revision(host) == HEAD
+    on(host, f"docker tag {today} {image}")
+    done = story.run(family)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert version(host).startswith("6.") and revision(host) == HEAD and story.rows() == users
     assert state(host)["copies"] != before["copies"]  # JupyterHub's own, of before the migration
-    again = story.run(VARIABLES)
+    story.still_counting()
+    answer = requests.get(f"{story.url}/hub/api/users/alice", headers={"Authorization": f"token {token}"}, timeout=30)
+    assert answer.ok and answer.json()["servers"][""]["ready"], answer.text
+    bob = story.serve("bob")
+    bob.stop()
+    again = story.run(family)
     assert again.returncode == 0 and changed_tasks(again.stdout) == [], again.stdout[-3000:]
