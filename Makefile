@@ -28,10 +28,13 @@ flags := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
 meant = $(if $(findstring $1,$(flags)),$(error $2. Nothing was done))
 others := $(filter-out $(job) vault venv,$(MAKECMDGOALS))
 named := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
-# Of make restore. A USER of the environment is whoever types.
-RESTORED := $(if $(filter restore,$(job)),USER FILE SNAPSHOT)
-$(foreach name,$(RESTORED),$(eval override export RESTORE_$(name) := $$(if $$(filter command,$$(origin $(name))),$$(value $(name)))))
-unknown := $(filter-out $(RESTORED) $(if $(filter upgrade,$(job)),ONLY) ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
+# What a job takes beside ARGS. A USER of the environment is whoever types.
+TAKES_restore := USER FILE SNAPSHOT
+TAKES_upgrade := ONLY
+TAKES := $(TAKES_$(job))
+$(foreach name,$(filter $(TAKES),$(named)),$(if $(strip $(value $(name))),,$(error $(name) is empty. Write a value, or leave $(name)= out. Nothing was done)))
+$(foreach name,$(TAKES_restore),$(eval override export RESTORE_$(name) := $$(if $$(filter $(name),$$(filter $$(TAKES),$$(named))),$$(value $(name)))))
+unknown := $(filter-out $(TAKES) ARGS LC_ALL VENV CACHE TEST_VENV SHELL MAKEFLAGS MAKEOVERRIDES -*-command-variables-*-,$(named))
 $(call meant,L,make takes --check for a flag of its own. Write: $(if $(filter-out hub check,$(job)),make $(job) ARGS=--check,make check))
 $(call meant,t,make takes -t for a flag of its own. Write: make $(job) ARGS="-t $(or $(firstword $(others)),users)")
 $(call meant,k,make takes -k for a flag of its own. Write: make $(job) ARGS=-k)
@@ -39,13 +42,19 @@ $(call meant,i,make takes -i for a flag of its own. Write: make $(job) ARGS="-i 
 $(call meant,e,make takes -e for a flag of its own. Write: make $(job) ARGS="-e NAME=VALUE")
 ifneq ($(others),)
 other := $(firstword $(others))
-instead := $(if $(filter $(JOBS),$(other)),make $(other),make $(job) ARGS="$(other)", or for a tag make $(job) ARGS="--tags $(other)")
+tag := make $(job) ARGS="--tags $(other)", or if it is an option make $(job) ARGS="--$(other)"
+instead := $(if $(filter $(JOBS),$(other)),make $(other),$(if $(filter restore,$(job)),make restore USER=$(other),$(if $(filter hub check renew,$(job)),$(tag),make $(job))))
 $(error make $(job) goes with no other goal than vault, not with $(other). Write: $(instead). Nothing was done)
 endif
 ifneq ($(unknown),)
 variable := $(firstword $(unknown))
-option := $(if $(filter args arg ARG Args,$(variable)),,--$(shell printf %s '$(variable)' | tr A-Z a-z) )
-$(error make has no variable $(variable). Write: make $(job) ARGS="$(option)$(value $(variable))". Nothing was done)
+lower := $(shell printf %s '$(variable)' | tr A-Z a-z)
+upper := $(shell printf %s '$(variable)' | tr a-z A-Z)
+taker := $(firstword $(foreach one,$(job) restore upgrade,$(if $(filter $(upper),$(TAKES_$(one))),$(one))))
+own := $(shell grep -om1 'jupyterhub_home_$(lower)\b' docs/variables.md)
+option := $(if $(filter args arg,$(lower)),,$(if $(own),-e $(own)=,--$(lower) ))
+instead := $(if $(taker),make $(taker) $(upper)=$(value $(variable)),$(if $(TAKES),make $(job) $(foreach one,$(TAKES),$(one)=...),make $(job) ARGS="$(option)$(value $(variable))"))
+$(error make $(job) has no variable $(variable). Write: $(instead). Nothing was done)
 endif
 endif
 

@@ -207,6 +207,7 @@ def converge(arguments: list[str]) -> int:
 
 def restored() -> list[str]:
     """What `make restore USER=alice FILE=work/x SNAPSHOT=...` names, as options for Ansible."""
+    os.environ["USER"] = pwd.getpwuid(os.getuid()).pw_name  # make passes on what it is given, and Ansible believes it
     given = {name: os.environ.get(f"RESTORE_{name.upper()}", "") for name in ("user", "file", "snapshot")}
     variables = {f"jupyterhub_home_restore_{name}": text for name, text in given.items() if text}
     return ["--extra-vars", json.dumps(variables)] if variables else []

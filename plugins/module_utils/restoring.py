@@ -55,8 +55,8 @@ def has_files(path: Path) -> bool:
 
 
 class Restore:
-    """One restore. settings: as for Backup; wanted: `user`, `file`, `snapshot` (empty for all, all, the newest) and
-    `over` (everything may go over another hub's)."""
+    """One restore. settings: as for Backup; wanted: `user`, `file`, `snapshot` (empty for all, all, the newest),
+    `look` (only to find them) and `over` (everything may go over another hub's)."""
 
     def __init__(self, settings: dict[str, Any], wanted: dict[str, Any]) -> None:
         self.settings, self.wanted = settings, wanted
@@ -75,6 +75,10 @@ class Restore:
         with alone(self.project):
             self.repository.find_password()
             self.find_snapshot()
+            if self.wanted["user"]:
+                self.volumes_of_user()
+            if self.wanted["look"]:
+                return []
             data = folder(contract.data_volume(self.project))
             # In the folder of Docker's volumes' folder: what is put back is only renamed.
             self.stage = data.parents[2] / f"{self.project}-restoring"

@@ -29,6 +29,7 @@ options:
   user: {type: str, default: "", description: Whose files alone are put back; empty is everything.}
   file: {type: str, default: "", description: "Of that user's home, what alone is put back; empty is all of it."}
   snapshot: {type: str, default: "", description: Beginning of its identity; empty is the newest.}
+  look: {type: bool, default: false, description: "Whether only to find the snapshot, and the user in it."}
   over: {type: bool, default: false, description: "Whether everything may be put over another hub's users."}
 attributes:
   check_mode: {support: full}
@@ -52,19 +53,22 @@ def main() -> None:
             "user": {"type": "str", "default": ""},
             "file": {"type": "str", "default": ""},
             "snapshot": {"type": "str", "default": ""},
+            "look": {"type": "bool", "default": False},
             "over": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     settings: dict[str, Any] = json.loads(module.params["settings"])
-    wanted = {key: module.params[key] for key in ("user", "file", "snapshot", "over")}
+    wanted = {key: module.params[key] for key in ("user", "file", "snapshot", "look", "over")}
+    if module.check_mode and wanted["look"]:
+        module.exit_json(changed=False, notes=[])
     if module.check_mode:
         what = f"{wanted['file'] or 'the files'} of {wanted['user']}" if wanted["user"] else "everything"
         which = f"snapshot {wanted['snapshot']}" if wanted["snapshot"] else "the newest snapshot"
         module.exit_json(changed=True, notes=[f"Would restore {what} of {which}."])
     restore = Restore(settings, wanted)
     try:
-        module.exit_json(changed=True, notes=restore.run())
+        module.exit_json(changed=not wanted["look"], notes=restore.run())
     except (BackupError, RestoreError, ResticError, EngineError, OSError) as error:
         done = "".join(f"\n{note}" for note in restore.said())
         module.fail_json(msg=without_passwords(f"{str(error).rstrip('.')}.{done}"), notes=[])

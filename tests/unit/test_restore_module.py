@@ -175,6 +175,17 @@ def test_what_cannot_be_fetched_changes_nothing(machine: Machine) -> None:
     assert not (machine.here / "home-restoring").exists()
 
 
+def test_only_to_look(machine: Machine) -> None:
+    """Before a hub is made, of which nothing is there."""
+    shutil.rmtree(machine.here / "volumes")
+    found = machine(user="alice", look=True)
+    assert (found["changed"], found["notes"]) == (False, []), found
+    assert (
+        "kim has no files in the snapshot 22; in it are those of: alice, gone" in machine(user="kim", look=True)["msg"]
+    )
+    assert not machine(look=True, check=True)["changed"]
+
+
 def test_nothing_was_saved(machine: Machine) -> None:
     (machine.here / "snapshots").write_text("null")
     assert "Nothing of home is in /srv/r. Write where its backups are" in machine(user="alice")["msg"]
