@@ -32,7 +32,7 @@ INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
 PASSWORD_TRIES = 3
 WITHOUT = " For today's packages of Debian alone: make upgrade ONLY=packages"
-sys.path.insert(0, str(ROOT / "collections"))
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "scripts")]
 
 FIRST_VAULT = """---
 # The users of the hub and their passwords. After a change: make hub
@@ -159,6 +159,13 @@ def set_up(password: str | None = None) -> None:
             sys.exit(
                 f"{program} cannot be run. Do: chmod +x {program}; or clone to a file system that lets programs run."
             )
+
+
+def yaml_mistake(text: str) -> str:
+    """What is wrong with a file of variables, and where; '' if nothing is. Its parser comes with Ansible."""
+    import variables_file
+
+    return variables_file.mistake(text)
 
 
 def play(book: str, arguments: list[str], password: str | None, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -299,27 +306,11 @@ def edit_vault() -> int:
         if mistake := yaml_mistake(plain):
             print(f"{mistake} No run can read the vault until this is put right: make vault", file=sys.stderr)
             return 1
-        for number in cut_passwords(plain):
+        import variables_file
+
+        for number in variables_file.cut_passwords(plain):
             print(f'Line {number}: what comes after # is a comment. If it is not meant: password: "...", in quotes')
     return status
-
-
-def yaml_mistake(text: str) -> str:
-    """Where a text is no YAML, and what is wrong there; '' if it is."""
-    import yaml
-
-    try:
-        yaml.compose(text)
-    except yaml.MarkedYAMLError as error:
-        place = error.problem_mark or error.context_mark
-        return f"{f'Line {place.line + 1}' if place else 'The text'} is not YAML: {error.problem or error.context}."
-    return ""
-
-
-def cut_passwords(vault: str) -> list[int]:
-    """The numbers of lines whose password is not in quotes and ends where a comment begins."""
-    lines = enumerate(vault.splitlines(), 1)
-    return [number for number, line in lines if re.search(r"^[^#]*\bpassword:\s+[^\s\"'#,][^\"',#]*\s#", line)]
 
 
 def print_hash() -> int:
