@@ -7,12 +7,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, SECRET, kind, said
 
 PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")  # restic's
 # Restic's backends. Anything else is a path on the machine.
-BACKEND = re.compile(r"(azure|b2|gs|rclone|rest|s3|sftp|swift):.+")
+BACKEND = re.compile(r"(azure|b2|gs|rclone|rest|s3|swift):.+|sftp:(//[^/]+/.+|[^:/]+:.+)")
 # What a repository or password of restic's is given by, which other variables are for.
 TAKEN = re.compile(r"RESTIC_(REPOSITORY|PASSWORD)(_FILE|_COMMAND)?|RESTIC_CACHE_DIR")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -21,7 +22,10 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def check_backup(good: dict[str, Any], report: Report) -> None:
     """Check the variables of backups; what is wrong is reported, secrets without their value."""
     repository, password = good["backup_repository"], good["backup_password"]
-    example = f"{PREFIX}backup_repository: {EXAMPLE_VALUES[f'{PREFIX}backup_repository']}"
+    meant = EXAMPLE_VALUES[f"{PREFIX}backup_repository"]
+    if found := re.fullmatch(r"(?:sftp:)?([A-Za-z0-9_.@-]{1,60})(?::(/[A-Za-z0-9_./-]{1,60}))?", repository):  # as scp and rsync have it
+        meant = f"sftp:{found[1]}:{found[2] or '/backups'}"
+    example = f"{PREFIX}backup_repository: {meant}"
     if repository and not BACKEND.fullmatch(repository) and not plain_path(repository):
         report.add(
             f"{PREFIX}backup_repository",
@@ -64,11 +68,14 @@ def checked_keep(keep: dict[Any, Any], report: Report) -> dict[str, int]:
     """The numbers of snapshots that are right."""
     variable, right = f"{PREFIX}backup_keep", {}
     for period, count in keep.items():
-        if period not in PERIODS or isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10000:
+        if period not in PERIODS:
+            like = nearest(str(period), PERIODS) or "daily"
+            report.add(variable, f"there is no {said(period)}, only {', '.join(PERIODS)}.", f"{like}: {said(count)}")
+        elif isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10000:
             report.add(
                 variable,
-                f"{said(period)}: {said(count)} is none of {', '.join(PERIODS)} with a number of snapshots from 1 on.",
-                f"{variable}: {EXAMPLE_VALUES[variable]}",
+                f"{period}: {said(count)} is no number of snapshots from 1 on.",
+                f"{period}: 7, or nothing of it",
             )
         else:
             right[period] = count

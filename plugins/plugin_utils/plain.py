@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import CALENDAR
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import CALENDAR, DAYS_OF_WEEK
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, said, size_in_bytes
 
 # Debian's own, and the default.
@@ -46,6 +47,16 @@ def better_size(text: str, otherwise: str) -> str:
     """The size that was probably meant, such as 2G by 2gb and 2 GiB, else another."""
     folded = re.sub(r"I?B$", "", re.sub(r"[\s_]", "", text.upper()).replace(",", "."))
     return folded if folded != text and (size_in_bytes(folded) or 0) >= 256 * 2**20 else otherwise
+
+
+def better_time(text: str, example: str) -> str:
+    """The time that was probably meant, such as Mon 03:30 by "Monday 3.30", in quotes; else the example."""
+    found = re.fullmatch(r"(?:([A-Za-z]{2,9})[,. ]+)?([0-9]{1,2})[:.]([0-9]{2})", text.strip())
+    if not found:
+        return example
+    days = [day for day in DAYS_OF_WEEK if found[1] and found[1].lower().startswith(day[:2].lower())]
+    better = " ".join([*days, f"{int(found[2]):02}:{found[3]}"])
+    return f'"{better}"' if CALENDAR.fullmatch(better) and (days or not found[1]) else example
 
 
 def better_base_url(text: str) -> str:
@@ -138,7 +149,7 @@ RULES = (
         "disk_limit",
         is_enough_disk,
         'is not a size from 256M to 8T, with K, M, G or T (no limit: "").',
-        lambda text: better_size(text, "20G"),
+        lambda text: better if is_enough_disk(better := better_size(text, "20G")) else "20G",
     ),
     Rule(
         "free_disk_min",
@@ -165,7 +176,7 @@ RULES = (
             name,
             lambda text: not text or bool(CALENDAR.fullmatch(text)),
             "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
-            EXAMPLE_VALUES[PREFIX + name],
+            partial(better_time, example=EXAMPLE_VALUES[PREFIX + name]),
         )
         for name in ("renew", "backup")
     ),

@@ -12,7 +12,8 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said
 
-DAY = "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+DAYS_OF_WEEK = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAY = f"({'|'.join(DAYS_OF_WEEK)})"
 # Of systemd.time(7), what nobody has to look up.
 CALENDAR = re.compile(rf"({DAY}(,{DAY})* )?([01][0-9]|2[0-3]):[0-5][0-9]")
 INSTEAD = {

@@ -44,7 +44,8 @@ def plain_user_name(name: str) -> bool:
 
 def check_user_name(where: Place, name: str, report: Report) -> None:
     """A name must be one that PAM, Docker and a volume can all carry."""
-    folded = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    folded = re.sub(r"[^a-z0-9_-]+", "-", letters.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
     hint = f"name: {folded if plain_user_name(folded) and folded not in RESERVED else 'alice'}"
     if name in RESERVED:
         report.add(where, f"the name {name!r} belongs to the system.", f"name: {name}1")
@@ -190,7 +191,11 @@ def check_leaving(users: list[dict[str, Any]], delete: list[str], archive: list[
         heir = shown_user(user, number)
         where = Place(f"{PREFIX}users").within(f"user {heir}")
         if old in declared:
-            report.add(where, f"renamed_from is {said(old)}, who is in the list.", "take one of the two away")
+            report.add(
+                where,
+                f"renamed_from is {said(old)}, who is in the list.",
+                f"only one of the two, {said(old)} or renamed_from",
+            )
         elif old in heirs:
             report.add(where, f"user {heirs[old]} is renamed from {said(old)}, too.", "renamed_from with one of them")
         else:
@@ -204,8 +209,18 @@ def check_leaving(users: list[dict[str, Any]], delete: list[str], archive: list[
                 f"{said(name)} is in {PREFIX}users, and {loss}.",
                 f"{{name: {name}, state: absent}} there, or take it away here",
             )
+    if contract.EVERYBODY in delete:
+        report.add(
+            f"{PREFIX}delete_homes",
+            f"{said(contract.EVERYBODY)} is no user; all who are gone at once can be archived, and then deleted.",
+            f'{PREFIX}archive_homes: ["{contract.EVERYBODY}"], or their names here',
+        )
     for name in [name for name in archive if name in delete]:
-        report.add(f"{PREFIX}archive_homes", f"{said(name)} is in {PREFIX}delete_homes, too.", "it in one of the two")
+        report.add(
+            f"{PREFIX}archive_homes",
+            f"{said(name)} is in {PREFIX}delete_homes, too.",
+            f"{said(name)} in one of the two alone",
+        )
 
 
 def check_archive(good: dict[str, Any], list_decides: bool, lack: dict[str, int], report: Report) -> None:

@@ -33,6 +33,7 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "dict": ((dict,), "a dictionary"),
 }
 # What to write where the default is empty and says nothing about the form.
+TIMES = (f"{PREFIX}renew", f"{PREFIX}backup")
 EXAMPLE_VALUES = {
     f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
     f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
@@ -110,6 +111,11 @@ def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
     if spec.get("type") == "bool" and isinstance(value, str):
         meant = {"yes": "true", "true": "true", "on": "true", "1": "true"}.get(value.lower(), "false")
         return f"{name}: {meant}, without quotes; on the command line -e {name}={meant}"
+    if name in TIMES and type(value) is not bool and isinstance(value, int) and 0 <= value < 24 * 60:
+        return f'{name}: "{value // 60:02}:{value % 60:02}", in quotes, for without them YAML makes a number of a time'
+    if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str) and value.strip():
+        plain = value.isprintable() and '"' not in value and len(value) <= 60
+        return f'{name}: ["{value}"]' if plain else f"{name}: [...]"
     default = yaml.safe_dump(spec.get("default"), default_flow_style=True).splitlines()[0]
     return f"{name}: {EXAMPLE_VALUES.get(name, default)}"
 

@@ -34,6 +34,11 @@ def test_what_is_right(variables: dict[str, Any]) -> None:
     ("variables", "parts"),
     [
         ({"backup_repository": "backups"}, ["'backups' is neither a plain absolute path nor an address of restic's"]),
+        ({"backup_repository": "nas:/backups"}, ["jupyterhub_home_backup_repository: sftp:nas:/backups"]),
+        ({"backup_repository": "sftp:kim@nas"}, ["jupyterhub_home_backup_repository: sftp:kim@nas:/backups"]),
+        ({"backup": 210}, ['Write: jupyterhub_home_backup: "03:30", in quotes, for without them YAML makes a number']),
+        ({"backup": "Monday 3.30"}, ['jupyterhub_home_backup: "Mon 03:30"']),
+        ({"backup": "Montag 3"}, ['jupyterhub_home_backup: "03:30"']),
         ({"backup_repository": "/opt/jupyterhub-home"}, ["is in the folder of the hub (jupyterhub_home_directory)"]),
         ({"backup_repository": "/opt/jupyterhub-home/b"}, ["is in the folder of the hub", "/mnt/disk/jupyterhub"]),
         ({"backup_repository": "rest :https://kim:geheim1@nas/"}, ["'rest :https://...@nas/' is neither"]),
@@ -43,15 +48,15 @@ def test_what_is_right(variables: dict[str, Any]) -> None:
         ({"backup_environment": {"RESTIC_PASSWORD": "geheim1"}}, ["'RESTIC_PASSWORD' is no variable for restic's"]),
         ({"backup_environment": {"a b": "geheim1"}}, ["'a b' is no variable", 'AWS_ACCESS_KEY_ID: "..."']),
         ({"backup_environment": {"B2_ACCOUNT_ID": 7}}, ["the value of B2_ACCOUNT_ID is a number", 'B2_ACCOUNT_ID: "']),
-        ({"backup_keep": {"dayly": 7}}, ["'dayly': 7 is none of last, hourly, daily", "{daily: 7, weekly: 5"]),
-        ({"backup_keep": {"daily": 0}}, ["'daily': 0 is none of"]),
-        ({"backup_keep": {"daily": True}}, ["'daily': true is none of"]),
+        ({"backup_keep": {"dayly": 7}}, ["there is no 'dayly', only last, hourly, daily", "Write: daily: 7"]),
+        ({"backup_keep": {"daily": 0}}, ["daily: 0 is no number of snapshots from 1 on"]),
+        ({"backup_keep": {"daily": True}}, ["daily: true is no number"]),
         ({"backup_keep": 7}, ["it is 7, not a dictionary"]),
     ],
 )
 def test_what_is_not(variables: dict[str, Any], parts: list[str]) -> None:
     said = checked(**variables)[1]
-    assert said.startswith("jupyterhub_home_backup_") and said.count("Write: ") == 1
+    assert said.startswith("jupyterhub_home_backup") and said.count("Write: ") == 1
     assert [part for part in parts if part not in said] == [], said
     assert "geheim1" not in said
 
