@@ -132,11 +132,12 @@ class Renewal:
         return [*lines, AT_NEXT_START] if lines else [NOTHING]
 
 
-def users_of(image: str) -> list[str]:
-    """Users whose servers run on an image."""
-    form = f'{{{{.Label "{contract.USER_LABEL}"}}}}'
-    servers = ["--filter", f"ancestor={image}", "--filter", f"label={contract.PROJECT_LABEL}"]
-    return sorted(set(told("ps", *servers, "--format", form).splitlines()))
+def users_on_others(images: set[str]) -> list[str]:
+    """Users whose servers run on none of these images, by their identities."""
+    form = f'{{{{index .Config.Labels "{contract.USER_LABEL}"}}}} {{{{.Image}}}}'
+    servers = told("ps", "--quiet", "--filter", f"label={contract.PROJECT_LABEL}").split()
+    found = told("inspect", "--format", form, *servers).splitlines() if servers else []
+    return sorted({user for user, _, image in (line.rpartition(" ") for line in found) if image not in images})
 
 
 def take(project: str, staged: dict[str, str]) -> list[str]:
@@ -144,12 +145,14 @@ def take(project: str, staged: dict[str, str]) -> list[str]:
 
     Returns a line about the users whose servers run on an old one, if there are any.
     """
-    users: set[str] = set()
+    taken: set[str] = set()  # of users' servers
     for image, new in staged.items():
+        of_users = image.startswith(f"{project}/user:") or not image.startswith(f"{project}/")
         if current := identity(image):
-            users |= set(users_of(image))
             kept = f"{project}/user" if not image.startswith(f"{project}/") else image.rpartition(":")[0]
             run_docker(f"Keeping the old {image}", "tag", image, f"{kept}:{current.removeprefix('sha256:')[:12]}")
         run_docker(f"Replacing {image}", "tag", new, image)
+        taken |= {identity(image)} if of_users else set()
         remove_image(new)
-    return [STILL_OLD.format(", ".join(sorted(users)))] if users else []
+    users = users_on_others(taken) if taken else []
+    return [STILL_OLD.format(", ".join(users))] if users else []

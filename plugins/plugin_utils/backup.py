@@ -23,7 +23,9 @@ def check_backup(good: dict[str, Any], report: Report) -> None:
     """Check the variables of backups; what is wrong is reported, secrets without their value."""
     repository, password = good["backup_repository"], good["backup_password"]
     meant = EXAMPLE_VALUES[f"{PREFIX}backup_repository"]
-    if found := re.fullmatch(r"(?:sftp:)?([A-Za-z0-9_.@-]{1,60})(?::(/[A-Za-z0-9_./-]{1,60}))?", repository):  # as scp and rsync have it
+    if found := re.fullmatch(
+        r"(?:sftp:)?([A-Za-z0-9_.@-]{1,60})(?::(/[A-Za-z0-9_./-]{1,60}))?", repository
+    ):  # as scp and rsync have it
         meant = f"sftp:{found[1]}:{found[2] or '/backups'}"
     example = f"{PREFIX}backup_repository: {meant}"
     if repository and not BACKEND.fullmatch(repository) and not plain_path(repository):

@@ -35,7 +35,9 @@ match words:
     case ["pull", "--quiet", name]: tags[name] = new(name, [])
     case ["tag", old, name]: tags[name] = tags.get(old, old)
     case ["import", *_]: print("sha256:empty")
-    case ["ps", *more]: print("bob\\nalice" if "ancestor=elsewhere/lab:5" in more else "")
+    case ["ps", "--quiet", *_]: print("1 2 3")
+    case ["inspect", *_]:
+        print("bob sha256:older", "alice sha256:oldest", f"kim {tags['elsewhere/lab:5']}", sep="\\n")
     case ["image", "rm", name]: tags.pop(name, None)
     case ["run", *_, "/no"]: print("no such file: /no", file=sys.stderr); sys.exit(127)
     case ["run", *options, name, "-c", _]:
