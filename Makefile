@@ -58,6 +58,10 @@ $(error make $(job) has no variable $(variable). Write: $(instead). Nothing was 
 endif
 endif
 
+# A target that there is not.
+.DEFAULT:
+	@echo "make has no target $@. make help lists what it has. Nothing was done." >&2; exit 2
+
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z%-]*):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 

@@ -72,13 +72,18 @@ def own_as_invoker(path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
+def make_vault_password() -> None:
+    """Make the vault's password if there is none."""
+    if not VAULT_PASSWORD.exists():
+        write_private(VAULT_PASSWORD, secrets.token_hex(32) + "\n")
+        own_as_invoker(VAULT_PASSWORD)
+
+
 def make_vault() -> str | None:
     """Make the vault if there is none; returns 'name, password' of its first user, None if one was there."""
     if VAULT.exists():
         return None
-    if not VAULT_PASSWORD.exists():
-        write_private(VAULT_PASSWORD, secrets.token_hex(32) + "\n")
-        own_as_invoker(VAULT_PASSWORD)
+    make_vault_password()
     name = first_admin()
     # 16 letters and digits without look-alikes: 80 bits, and easy to type on a tablet.
     password = "-".join("".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4)) for _ in range(4))
@@ -298,6 +303,14 @@ def edit_vault() -> int:
     first = make_vault()
     if first:
         print(f"Made the vault with {first}")
+    elif not VAULT.read_text(encoding="utf-8", errors="replace").startswith("$ANSIBLE_VAULT"):
+        make_vault_password()
+        sys.exit(
+            f"{VAULT.relative_to(ROOT)} is not encrypted. Edit it as it is, or encrypt it: .venv/bin/ansible-vault "
+            f"encrypt {VAULT.relative_to(ROOT)}"
+        )
+    if not shutil.which(shlex.split(editor)[0]):
+        sys.exit(f"There is no editor {editor}. Write, for example: EDITOR=nano make vault")
     environment = {**os.environ, "EDITOR": editor}
     status = subprocess.run(["ansible-vault", "edit", str(VAULT)], cwd=ROOT, env=environment, check=False).returncode
     if status == 0:
@@ -348,4 +361,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EOFError:  # Ctrl-D, or no terminal
+        sys.exit("\nNo password was typed. Nothing was done.")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted.")

@@ -90,6 +90,13 @@ def test_args_arrive_as_they_are(program: Program, arguments: str) -> None:
     ]  # fmt: skip
 
 
+def test_a_target_that_is_not_there(program: Program) -> None:
+    calls = program("python3", PYTHON)
+    done = make("chek")
+    assert done.returncode != 0 and "make has no target chek. make help lists" in done.stderr
+    assert calls.read_text() == ""
+
+
 def test_one_half_of_an_upgrade(program: Program) -> None:
     calls = program("python3", 'echo "$1 $2 ONLY=$ONLY" >>"$here/noted"')
     assert make("upgrade").returncode == 0 and make("upgrade", "ONLY=pins").returncode == 0
