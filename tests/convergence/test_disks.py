@@ -17,6 +17,7 @@ LIMIT = "300M"
 RENAMED: list[dict[str, Any]] = [
     {**user, "name": "rob", "renamed_from": "bob"} if user["name"] == "bob" else user for user in USERS
 ]
+PACKAGES = "jupyterhub_home : docker | Install the packages"
 MOUNT = "jupyterhub_home : disks | Have users' disks mounted before Docker starts"
 WAITS = "No disk of 300M yet, for their servers run: alice. Stop them, then run again"
 PLACES = "grep -o '/[^ ]*jupyterhub-home-user-[^ ]*' /proc/mounts | sort"
@@ -33,7 +34,7 @@ def test_a_limit_for_those_whose_servers_do_not_run(story: Story, host: Host) ->
     bob.save("notes.txt", "kept")
     bob.stop()
     change = story.change(disk_limit=LIMIT)
-    assert change.tasks == [FILES, MOUNT, ACCOUNTS]
+    assert change.tasks == [PACKAGES, FILES, MOUNT, ACCOUNTS]
     assert "Disks of 300M would be made, with the files that were there: bob, mia" in flat(change.tried)
     assert "Disks of 300M made, with the files that were there: bob, mia" in flat(change.output)
     assert WAITS in flat(change.tried) and WAITS in flat(change.output)
@@ -60,7 +61,7 @@ def test_a_power_cut(story: Story, host: Host) -> None:
 
 def test_a_disk_follows_a_renamed_user(story: Story) -> None:
     change = story.change(disk_limit=LIMIT, users=RENAMED, undeclared_users="remove")
-    assert change.tasks == [FILES, ACCOUNTS] and "Home of bob carried over to rob" in flat(change.output)
+    assert change.tasks == [ACCOUNTS] and "Home of bob carried over to rob" in flat(change.output)
     rob = story.serve("rob", "bob-test-secret")
     assert rob.load("notes.txt") == "kept"
     rob.stop()
