@@ -57,7 +57,6 @@ def ran(story: Story, *, fails: bool = False, **variables: Any) -> str:
     """What a run says, on one line, through which the bystander's kernel has gone on."""
     done = story.run(VARIABLES | {f"jupyterhub_home_{name}": value for name, value in variables.items()})
     assert (done.returncode != 0) is fails, done.stdout[-6000:]
-    story.reconnect()  # such a run may take longer than a server waits for an answer to its pings
     story.still_counting()
     return flat(done.stdout)
 
