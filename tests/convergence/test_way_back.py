@@ -30,7 +30,8 @@ USER root
 ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
-    cd /opt/hub && bin/pip install -q --no-deps jupyterhub==5.5.1 && cd lib/python3*/site-packages/jupyterhub \
+    python3 -m venv /tmp/pip && /tmp/pip/bin/pip --python /opt/hub/bin/python install -q --no-deps jupyterhub==5.5.1 \
+    && cd /opt/hub/lib/python3*/site-packages/jupyterhub \
     && printf '\nclass SpawnException(Exception):\n    pass\n' >>spawner.py
 USER 58081:58081
 """
@@ -146,7 +147,7 @@ def test_jupyterhub_5_becomes_6(story: Story, host: Host) -> None:
     story.kernel.close()
     story.bystander.stop()
     host.check_output(
-        f"test -e /etc/pip.conf || touch /etc/pip.conf; docker tag {image} {P}/hub:today && echo {text} | base64 -d "
+        f"test -e /etc/pip.conf || touch /etc/pip.conf; docker tag {image} of-today && echo {text} | base64 -d "
         f"| docker build -qt {image} {secrets} - && docker stop {P}-hub"
     )
     host.check_output(f"mkdir /root/of-6 && mv {DATABASE}* /root/of-6")
@@ -182,5 +183,6 @@ def test_jupyterhub_5_becomes_6(story: Story, host: Host) -> None:
     assert answer.ok and answer.json()["servers"][""]["ready"], answer.text
     bob = story.serve("bob")
     bob.stop()
+    host.check_output("docker image rm of-today")
     again = story.run(family)
     assert again.returncode == 0 and changed_tasks(again.stdout) == [], again.stdout[-3000:]
