@@ -11,6 +11,7 @@ from conftest import ClientFactory
 from machine import loop_devices, playbook
 from testinfra.host import Host
 
+pytestmark = pytest.mark.last  # users keep the disks that they are given
 MIB = 2**20
 LIMIT, ENOUGH = 300, 400  # MiB
 FOLDERS = "/var/lib/docker/volumes/jupyterhub-home-user-{}"
