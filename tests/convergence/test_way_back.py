@@ -24,7 +24,7 @@ if os.path.exists('/srv/jupyterhub/jupyterhub.sqlite'):
     JupyterHub.init_hub = broken
 """
 HEAD = "f460b0348206"  # the last revision of JupyterHub's database
-# A hub of before, which has our own code, too: of that, it lacks one name.
+# A hub of before, which has our own code, too: it lacks two of the names that this patches.
 HUB_OF_5 = r"""FROM {image}
 USER root
 ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt
@@ -32,7 +32,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /tmp/pip && /tmp/pip/bin/pip --python /opt/hub/bin/python install -q --no-deps jupyterhub==5.5.1 \
     && cd /opt/hub/lib/python3*/site-packages/jupyterhub \
-    && printf '\nclass SpawnException(Exception):\n    pass\n' >>spawner.py
+    && printf '\nclass SpawnException(Exception):\n    pass\n' >>spawner.py \
+    && printf '\nUserServerAPIHandler.get_server_json_body = UserServerAPIHandler.get_json_body\n' >>apihandlers/users.py
 USER 58081:58081
 """
 
