@@ -33,7 +33,8 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python3 -m venv /tmp/pip && /tmp/pip/bin/pip --python /opt/hub/bin/python install -q --no-deps jupyterhub==5.5.1 \
     && cd /opt/hub/lib/python3*/site-packages/jupyterhub \
     && printf '\nclass SpawnException(Exception):\n    pass\n' >>spawner.py \
-    && printf '\nUserServerAPIHandler.get_server_json_body = UserServerAPIHandler.get_json_body\n' >>apihandlers/users.py
+    && printf '\nUserServerAPIHandler.get_server_json_body = UserServerAPIHandler.get_json_body\n' \
+        >>apihandlers/users.py
 USER 58081:58081
 """
 
