@@ -82,6 +82,12 @@ class Installed:
         return ["docker", "exec", "--interactive", "--user", user, "--workdir", folder, self.machine]
 
 
+# What is left of Docker when its packages are purged.
+DOCKERS = (
+    "/etc/cni", "/etc/docker", "/opt/cni", "/opt/containerd", "/run/", "/var/lib/containerd", "/var/lib/docker",
+)  # fmt: skip
+
+
 def lists(root: Host) -> dict[str, set[str]]:
     """What a run could leave on a machine, by kind; without what apt, Docker, logs and caches keep for themselves."""
     own = " -o ".join(f"-path {place}" for place in ("/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg"))
@@ -324,5 +330,6 @@ def test_nothing_is_left_but_what_uninstalling_says(installed: Installed) -> Non
     root.check_output(f"rm -rf {' '.join(files)}")
     last = lists(root)
     assert last["packages"] == installed.before["packages"]
-    assert last["files"] - installed.before["files"] == set()
+    left = last["files"] - installed.before["files"]
+    assert sorted(one for one in left if "jupyterhub" in one or not one.startswith(DOCKERS)) == []
     assert installed.before["files"] - last["files"] == set()
