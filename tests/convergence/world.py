@@ -122,9 +122,13 @@ class World:
             kernel.close()
 
     def stop_servers(self) -> None:
-        """Stop every server that was looked at, as its user; the session may have ended with its user or password."""
+        """Stop every server that was looked at, as its user; the session may have ended with its user or password.
+
+        A user who is gone took the server along.
+        """
         for name in self.clients:
-            self.session(name).stop()
+            if self.lets_in(name):
+                self.session(name).stop()
         self.kernels, self.clients = {}, {}
 
     # --- The engine -------------------------------------------------------
