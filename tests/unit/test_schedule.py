@@ -26,17 +26,25 @@ def test_a_calendar(job: str, calendar: str) -> None:
     assert (good[job], said) == (calendar, "")
 
 
-@pytest.mark.parametrize("calendar", ["weekly", "sun 04:30", "Sun 4:30", "Sun 24:00", "Fri..Mon 04:30", "04:30\n", "*"])
-def test_what_is_no_calendar(calendar: str) -> None:
-    assert checked(backup=calendar)[1].endswith('Write: jupyterhub_home_backup: "03:30"')
+@pytest.mark.parametrize(
+    ("calendar", "nearest"),
+    [
+        ("sun 04:30", "Sun 04:30"),
+        ("Sun 4:30", "Sun 04:30"),
+        ("04:30\n", "04:30"),
+        *((none, None) for none in ("weekly", "Sun 24:00", "Fri..Mon 04:30", "*")),
+    ],
+)
+def test_what_is_no_calendar(calendar: str, nearest: str | None) -> None:
+    assert checked(backup=calendar)[1].endswith(f'Write: jupyterhub_home_backup: "{nearest or "03:30"}"')
     good, said = checked(renew=calendar)
     assert good["renew"] == ""
     assert said.startswith("jupyterhub_home_renew: ") and "is not a time such as 04:30" in said
-    assert said.endswith('Write: jupyterhub_home_renew: "Sun 04:30"')
+    assert said.endswith(f'Write: jupyterhub_home_renew: "{nearest or "Sun 04:30"}"')
 
 
 def test_a_time_without_quotes_is_a_number_of_minutes_to_yaml() -> None:
-    assert 'Write: jupyterhub_home_renew: "Sun 04:30"' in checked(renew=750)[1]
+    assert 'Write: jupyterhub_home_renew: "12:30", in quotes' in checked(renew=750)[1]
 
 
 def test_which_runs_the_machine_can_do_again(tmp_path: Path) -> None:
