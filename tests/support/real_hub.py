@@ -100,6 +100,7 @@ class Hub:
                     "authenticator_class": HomeAuthenticator,
                     "spawner_class": FakeSpawner,
                     "proxy_class": NoProxy,
+                    "tornado_settings": {"slow_spawn_timeout": 0.1},  # for none of these servers ever answers
                     "cookie_secret": b"x" * 32,
                     "allow_named_servers": True,
                     "services": [{"name": "ansible", "api_token": TOKEN}, {"name": "other", "api_token": TOKEN[::-1]}],
