@@ -300,12 +300,15 @@ def rest(on_target: bool) -> str:
 
 
 def test_killed_again_and_again(machine: Machine, say: Any) -> None:
-    """A first converge with everything to build; each run is killed at the first task at which none was before."""
+    """A first converge with everything to build; each run is killed at the first task at which none was before.
+
+    Those whose names have no file's before them only draw in others, the first of which comes at once.
+    """
     building = False
     seen: set[str] = set()
     for count in itertools.count():
         run = Run(FIRST)
-        header = kill_at(run, machine, lambda _, header: header not in seen, 0.3, count % 2 == 0, say)
+        header = kill_at(run, machine, lambda _, header: " | " in header and header not in seen, 0.3, count % 2 == 0, say)
         if not header:
             assert run.end() == 0, run.output[-6000:]
             break
