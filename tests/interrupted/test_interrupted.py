@@ -308,7 +308,9 @@ def test_killed_again_and_again(machine: Machine, say: Any) -> None:
     seen: set[str] = set()
     for count in itertools.count():
         run = Run(FIRST)
-        header = kill_at(run, machine, lambda _, header: " | " in header and header not in seen, 0.3, count % 2 == 0, say)
+        header = kill_at(
+            run, machine, lambda _, header: " | " in header and header not in seen, 0.3, count % 2 == 0, say
+        )
         if not header:
             assert run.end() == 0, run.output[-6000:]
             break
