@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import testinfra
+import yaml
 from client import wait_until
 from conftest import DIRECTORY, VOLUMES, Machine
-from machine import containers
+from machine import ROOT, containers
 
 WORK = f"{VOLUMES}/jupyterhub-home-user-alice/_data"
 BOBS = f"{VOLUMES}/jupyterhub-home-user-bob/_data"
@@ -48,7 +50,7 @@ def tree(machine: Machine) -> list[str]:
     alice.save("kept.txt", "by alice")
     alice.stop()
     subprocess.run(["docker", "cp", str(TREE), f"{machine.host.backend.name}:/srv/tree.py"], check=True)
-    machine.do(f"mkdir {WORK}/odd", f"python3 /srv/tree.py make {WORK}/odd 2000 1000 100")
+    machine.do(f"mkdir {WORK}/odd", f"python3 /srv/tree.py make {WORK}/odd 20000 1000 100")
     machine.backup()
     return shown(machine)
 
@@ -67,7 +69,7 @@ def restore(machine: Machine, *options: str, **variables: str) -> str:
 
 def test_one_user(machine: Machine, tree: list[str]) -> None:
     """restore_user: the other users' kernels go on, and what the user had since is kept."""
-    assert len(tree) > 2000
+    assert len(tree) > 20000
     mia = machine.serve("mia")
     kernel = mia.kernel()
     kernel.send(COUNT)
@@ -231,3 +233,34 @@ def test_an_empty_machine(machine: Machine, tree: list[str]) -> None:
     machine.client("alice")
     done = machine.play("site")
     assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-4000:]
+
+
+def test_another_machine(machine: Machine, tree: list[str], tmp_path: Path) -> None:
+    """Saved while a kernel writes; then the machine is gone, and another one has no more than the repository."""
+    bob = machine.serve("bob")
+    bob.kernel().send(COUNT)
+    bob.save("last.txt", "of the old machine")
+    machine.going_on("bob")
+    machine.backup(backup_repository="/srv/moving")
+    old, new, store = machine.host.backend.name, "jhh-backup-new", "jhh-store-trixie"
+    subprocess.run(["docker", "cp", f"{old}:/srv/moving", str(tmp_path)], check=True, capture_output=True)
+    script = ROOT / "tests/machine/machine.sh"
+    inventory = tmp_path / "hosts.yml"  # another line in it
+    hosts = yaml.safe_load((ROOT / "molecule/backup/inventory/hosts.yml").read_text("utf-8"))
+    hosts["jupyterhub"]["hosts"] = {new: hosts["jupyterhub"]["hosts"][old]}
+    inventory.write_text(yaml.safe_dump(hosts), "utf-8")
+    options = (f"--inventory={inventory}", f"--limit={new}")
+    try:
+        subprocess.run(["docker", "kill", old], check=True, capture_output=True)
+        subprocess.run([script, "boot", new, "trixie", store], check=True)  # with images that are built, and no volume
+        subprocess.run(["docker", "cp", str(tmp_path / "moving"), f"{new}:/srv"], check=True, capture_output=True)
+        subprocess.run(["docker", "cp", str(TREE), f"{new}:/srv/tree.py"], check=True, capture_output=True)
+        other = Machine(testinfra.get_host(f"docker://{new}"))
+        assert "Restored everything" in restore(other, *options, backup_repository="/srv/moving")
+        assert shown(other) == tree
+        assert other.do(f"cat {BOBS}/count").isdigit()
+        assert other.serve("bob").load("last.txt") == "of the old machine"
+        done = other.play("site", *options)
+        assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-4000:]
+    finally:
+        subprocess.run([script, "remove", new], check=True)
