@@ -150,22 +150,10 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     return found
 
 
-def installed() -> tuple[list[str], list[str]]:
-    """Packages and files that are there and were not before a run of any project installed them, by its note."""
-    try:
-        noted = sorted(set(Path(contract.INSTALLED).read_text(encoding="utf-8").split()))
-    except OSError:
-        return [], []
-    listed = output("dpkg-query", "--show", "--showformat", "${Package}\\t${db:Status-Abbrev}\\n") or ""
-    there = {line.partition("\t")[0] for line in listed.splitlines() if line.partition("\t")[2].startswith("ii")}
-    files = [name for name in noted if name.startswith("/") and Path(name).exists()]
-    return [name for name in noted if name in there], files
-
-
 def of_the_machine() -> list[str]:
     """What runs of all projects leave together, and no other one needs once there is no project."""
     hashes = Path(contract.compose_hashes("*"))
-    known = (*LEFT, Path(contract.INSTALLED).parent, *hashes.parent.glob(hashes.name))
+    known = (*LEFT, *hashes.parent.glob(hashes.name))
     return [str(path) for path in known if path.exists()]
 
 

@@ -17,12 +17,18 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import 
     UNITS,
     belongings,
     foreign_entries,
-    installed,
     of_the_machine,
     own_entries,
     projects,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.installed import (
+    forget,
+    installed,
+    needed_by,
+    removal,
+    remove,
+)
 
 DOCUMENTATION = r"""
 module: uninstall
@@ -30,12 +36,16 @@ short_description: Remove a hub and keep its data
 description:
   - Removes a project's units, containers, network, firewall rules, images and what their builds left, and from its
     folder what the role wrote there.
-  - Users' volumes, the hub's and archives stay unless they are to be deleted, too. Docker itself always stays; packages
-    and files that a run has installed with it are named when no other project is left.
+  - Users' volumes, the hub's and archives stay unless they are to be deleted, too. So do Docker and the other packages
+    and files that a run has installed, which are named when no other project is left.
 options:
   project: {type: str, required: true, description: Compose project; what carries its name and labels is removed.}
   directory: {type: path, required: true, description: Folder that the role wrote. Another project's is left alone.}
   delete_data: {type: bool, required: true, description: Whether volumes and archives go too.}
+  delete_packages:
+    type: bool
+    required: true
+    description: Whether what was installed goes too, unless other projects, containers or packages need it.
 attributes:
   check_mode: {support: full}
 """
@@ -45,6 +55,7 @@ EXAMPLES = r"""
     project: jupyterhub-home
     directory: /opt/jupyterhub-home
     delete_data: false
+    delete_packages: false
 """
 RETURN = r"""
 notes: {description: "What goes and what stays, in words.", type: list, elements: str, returned: always}
@@ -115,25 +126,45 @@ def remove_cache(*, pretend: bool) -> str:
     return shown_size(sum(record.size for record in found))
 
 
-def stays(wanted: dict[str, Any], found: dict[str, list[str]], alone: bool) -> list[str]:
-    """What is kept, in words."""
+def stays(wanted: dict[str, Any], found: dict[str, list[str]]) -> list[str]:
+    """What is kept of the project's, in words."""
     kept = []
     for folder in found["folders"]:
         if foreign := foreign_entries(Path(folder)):
             kept.append(f"Kept, of the folder {folder}, what is not the role's: {', '.join(foreign)}")
-    packages, files = installed() if alone else ([], [])
-    if packages or files:
-        removing = f" To remove these packages: apt-get purge {' '.join(packages)}" if packages else ""
-        kept.append(
-            f"Kept, because others may use it by now, what was installed: {', '.join([*packages, *files])}.{removing}"
-        )
     if wanted["delete_data"]:
         return kept
     if found["archives"]:
         kept.append(f"Kept, archives of users' homes: {', '.join(found['archives'])}")
     if found["volumes"]:
         kept.append(f"Kept, with everybody's files and the hub's database, volumes: {', '.join(found['volumes'])}")
+    places = [place for place in found["disks"] if place.endswith(contract.DISK_PLACE)]
+    if files := [str(Path(place).with_name(contract.DISK)) for place in places]:
+        kept.append(f"What is in users' volumes is in disks, to be mounted with mount -o loop: {', '.join(files)}")
     return kept
+
+
+def after_all(wanted: dict[str, Any], found: dict[str, list[str]], *, pretend: bool) -> tuple[list[str], str, Any]:
+    """What is to be done when no project is left but this one: what is done, what is kept, in words, and what does it.
+
+    Raises EngineError.
+    """
+    packages, files = installed()
+    if not packages and not files:
+        return [], "", forget
+    kept, gone = ([], found["volumes"]) if wanted["delete_data"] else (found["volumes"], [])
+    word = removal(found["containers"], [*found["sockets"], *gone], kept)
+    needs = needed_by(packages, found["containers"]) if wanted["delete_packages"] else []
+    if wanted["delete_packages"] and not needs:
+        done = "Would be removed" if pretend else "Removed"
+        notes = [f"{done}, {kind}: {', '.join(names)}" for kind, names in (("packages", packages), ("files", files))]
+        return [note for note in notes if not note.endswith(": ")], "", lambda: remove(word, packages, files)
+    why = f"because of {', '.join(needs)}" if needs else "because others may use it by now"
+    said = f"Kept, {why}, what was installed: {', '.join([*packages, *files])}."
+    if packages:
+        said += f" To remove these packages: apt-get {word} {' '.join(packages)}"
+        said += "" if word == "purge" else " (apt-get purge would delete all volumes that Docker has)"
+    return [], said, lambda: None
 
 
 def main() -> None:
@@ -142,6 +173,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "delete_data": {"type": "bool", "required": True},
+            "delete_packages": {"type": "bool", "required": True},
         },
         supports_check_mode=True,
     )
@@ -162,29 +194,29 @@ def main() -> None:
         steps["volumes"] = lambda names: docker("volume", "rm", *names)
         steps["archives"] = remove_files
     notes: list[str] = []
+    done = "Would be removed" if pretend else "Removed"
     try:
         found = belongings(wanted["project"], Path(wanted["directory"]))
         alone = not projects().keys() - {wanted["project"]}
-        kept = stays(wanted, found, alone)
-        for kind, remove in steps.items():
+        kept = stays(wanted, found)
+        last, stay, finish = after_all(wanted, found, pretend=pretend) if alone else ([], "", lambda: None)
+        for kind, take in steps.items():
             if found[kind]:
                 if not pretend:
-                    remove(found[kind])
-                notes.append(f"{'Would be removed' if pretend else 'Removed'}, {kind}: {', '.join(found[kind])}")
+                    take(found[kind])
+                notes.append(f"{done}, {kind}: {', '.join(found[kind])}")
         if alone and (size := remove_cache(pretend=pretend)):
-            notes.append(f"{'Would be removed' if pretend else 'Removed'}, of the cache of builds: {size}")
+            notes.append(f"{done}, of the cache of builds: {size}")
         if not pretend:
+            finish()
             tidy(wanted["project"], alone)
     except (EngineError, OSError, subprocess.CalledProcessError) as error:
-        done = f"\n{'. '.join(notes)}. Run it again when that is mended." if notes else ""
-        module.fail_json(msg=f"{error}{done}", changed=bool(notes), notes=notes)
+        so_far = f"\n{'. '.join(notes)}. Run it again when that is mended." if notes else ""
+        module.fail_json(msg=f"{error}{so_far}", changed=bool(notes), notes=notes)
+    notes += last
     after = "".join(f"{note}\n" for note in notes)
     diff = {"before_header": "machine", "after_header": "machine", "before": "", "after": after}
-    if not wanted["delete_data"]:
-        places = [place for place in found["disks"] if place.endswith(contract.DISK_PLACE)]
-        if files := [str(Path(place).with_name(contract.DISK)) for place in places]:
-            kept.append(f"What is in users' volumes is in disks, to be mounted with mount -o loop: {', '.join(files)}")
-    module.exit_json(changed=bool(notes), notes=notes + kept, diff=diff)
+    module.exit_json(changed=bool(notes), notes=[*notes, *kept, *filter(None, [stay])], diff=diff)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def check_uninstall(good: dict[str, Any], machine: dict[str, Any], report: Repor
     others = {name: folder for name, folder in machine["projects"].items() if name != project}
     if machine["owner"] not in ("", project):
         others.setdefault(machine["owner"], directory)
-    if not any(machine["belongings"].values()):
+    if not any(machine["belongings"].values()) and not good["delete_packages"]:
         lines = [
             f"{PREFIX}project: {name}" + (f" and {PREFIX}directory: {folder}" if folder not in ("", directory) else "")
             for name, folder in sorted(others.items())

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "jupyterhub_home_directory": "test_a_second_hub",
     "jupyterhub_home_user_image": "test_a_second_hub",
     "jupyterhub_home_delete_data": "test_removing_the_second_hub",
+    "jupyterhub_home_delete_packages": "test_nothing_is_left_but_what_uninstalling_says",
     "jupyterhub_home_docker_source": "test_docker_source",
     "jupyterhub_home_free_disk_min": "test_free_disk",
     "jupyterhub_home_trial": "test_trial",

@@ -109,12 +109,16 @@ def test_uninstall_keeps_what_people_made(host: Host) -> None:
     ):
         assert text in said, said
     assert "jupyterhub-home-user-bob-home" in said.partition("Kept, with everybody")[2], "what is kept is said"
-    assert re.search(r"what was installed: \S.* To remove these packages: apt-get purge .*mmdebstrap", said)
+    assert re.search(r"what was installed: \S.* To remove these packages: apt-get remove .*mmdebstrap", said)
     assert [line for line in build_cache(host).splitlines() if not line.startswith(("local source", "from local"))] == [
         theirs
     ]
     assert host.check_output("docker image ls --quiet others") != ""
-    assert host.check_output("find /run /var/lib /var/tmp -maxdepth 1 -name '*jupyterhub-home*' -o -name 'jhh-*'") == ""
+    assert host.check_output("find /run /var/tmp -maxdepth 1 -name '*jupyterhub-home*' -o -name 'jhh-*'") == ""
+    assert (
+        host.check_output("find /var/lib/jupyterhub-home")
+        == "/var/lib/jupyterhub-home\n/var/lib/jupyterhub-home/installed"
+    )
 
     assert host.check_output("docker ps --all --quiet") == ""
     assert host.check_output("docker image ls --quiet --filter 'reference=jupyterhub-home/*'") == ""

@@ -305,7 +305,7 @@ def test_status_and_homes(installed: Installed) -> None:
 
 
 def test_nothing_is_left_but_what_uninstalling_says(installed: Installed) -> None:
-    """The lists are those before the first run, once what it says is kept is removed, too, as it says."""
+    """The lists are those before the first run, once what it says is kept is removed, too, when told."""
     root = installed.root
     root.check_output("docker volume create others && printf 'FROM scratch\\nCOPY passwd /others\\n' >/tmp/others")
     tried = run_again(installed, "make uninstall ARGS=--check")
@@ -322,12 +322,15 @@ def test_nothing_is_left_but_what_uninstalling_says(installed: Installed) -> Non
     status = run_again(installed, "make status")
     assert "There is no hub of the project jupyterhub-home here" in status, status
 
-    said = re.search(r"what was installed: (.*?)\. To remove these packages: (apt-get purge [\w .+-]*\w)", output)
-    assert said, output
-    files = [name for name in said[1].split(", ") if name.startswith("/")]
-    root.check_output("docker volume rm others jupyterhub-home-data " + " ".join(kept))
-    root.check_output(f"DEBIAN_FRONTEND=noninteractive {said[2]} --yes")
-    root.check_output(f"rm -rf {' '.join(files)}")
+    said = re.search(r"what was installed: (.*?)\. To remove these packages: apt-get remove ([\w .+-]*\w) \(", output)
+    assert said and "(apt-get purge would delete all volumes that Docker has)" in output, output
+    root.check_output("docker volume rm others")
+    all_of_it = "-e jupyterhub_home_delete_data=true -e jupyterhub_home_delete_packages=true"
+    tried, output = (
+        " ".join(run_again(installed, f'make uninstall ARGS="{more}{all_of_it}"').split()) for more in ("--check ", "")
+    )
+    assert f"Removed, packages: {', '.join(said[2].split())}" in output, output
+    assert re.sub("Would be removed", "Removed", tried).count("Removed, ") == output.count("Removed, ") > 2, tried
     last = lists(root)
     assert last["packages"] == installed.before["packages"]
     left = last["files"] - installed.before["files"]

@@ -104,7 +104,8 @@ match words:
         for name in names: images.remove(name)
     case ["volume", "ls", *_]:
         for name, v in volumes.items():
-            if fits(v["labels"]): told({"Name": name}, v["labels"], name)
+            used = any(name in c["volumes"] for c in containers.values())
+            if fits(v["labels"]) and not ("dangling=true" in words and used): told({"Name": name}, v["labels"], name)
     case ["volume", "inspect", *names]:
         for n in names:
             if n not in volumes: die("no such volume: " + n)

@@ -351,7 +351,7 @@ def test_uninstalling_lets_disks_go(has_disk: Place, run_module: RunModule, tmp_
     state["volumes"] = {name: {"labels": {contract.PROJECT_LABEL: "home"}} for name in has_disk.homes.volumes()}
     has_disk.homes.engine.state = state
     has_disk.homes.engine.save()
-    wanted = {"project": "home", "directory": str(tmp_path / "none"), "delete_data": False}
+    wanted = {"project": "home", "directory": str(tmp_path / "none"), "delete_data": False, "delete_packages": False}
     notes = run_module(uninstall, wanted)["notes"]
     assert has_disk.mounted() == [] and has_disk.file("disk.img").exists()
     assert f"to be mounted with mount -o loop: {has_disk.file('disk.img')}" in notes[-1]

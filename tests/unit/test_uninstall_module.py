@@ -88,7 +88,8 @@ def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(run_module: RunModule, project: str, directory: Path, **options: Any) -> dict[str, Any]:
     check = options.pop("check", False)
-    arguments = {"project": project, "directory": str(directory), "delete_data": False, **options}
+    told = {"delete_data": False, "delete_packages": False, **options}
+    arguments = {"project": project, "directory": str(directory), **told}
     return run_module(uninstall, arguments, check=check)
 
 
@@ -193,10 +194,58 @@ def test_nothing_of_the_last_hub_is_left_but_what_is_said(
         "Removed, volumes: home-data, home-user-kim",
         f"Removed, archives: {archive}",
         "Removed, of the cache of builds: 1.6 GB",
-        f"Kept, because others may use it by now, what was installed: {kept}. To remove these packages: apt-get purge "
-        "docker.io nftables",
+        f"Kept, because others may use it by now, what was installed: {kept}. To remove these packages: apt-get remove "
+        "docker.io nftables (apt-get purge would delete all volumes that Docker has)",
     ]
-    assert [path.name for path in passing.iterdir()] == ["daemon.json"]
+    assert sorted(path.name for path in passing.iterdir()) == ["daemon.json", "state"]
+
+
+def test_packages_go_when_told(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
+    """Not with containers or packages of others, nor with anybody's volumes, which Debian's docker.io would delete."""
+    leave(passing, program)
+    along = "Remv docker.io [1]\\nRemv nftables [1]\\nRemv gitlab-runner [1]\\n"
+    calls = program("apt-get", f"test -e $here/fails && {{ echo locked >&2; exit 100; }}; printf '{along}'")
+    told = {"delete_data": True, "delete_packages": True}
+    kept = f"what was installed: docker.io, nftables, {passing}/daemon.json"
+    assert not any("installed" in note for note in run(run_module, "home", machine.home, **told)["notes"])
+    run(run_module, "lab", machine.lab, delete_data=True)
+    needs = "the container cloud-web, the container database, the package gitlab-runner"
+    for check in (True, False):
+        notes = run(run_module, "old", machine.lab, delete_packages=True, check=check)["notes"]
+        assert notes[-1].startswith(f"Kept, because of {needs}, {kept}. To remove these packages: apt-get remove "), (
+            notes
+        )
+
+    machine.engine.state = machine.engine.load()
+    machine.engine.state["containers"].clear()
+    machine.engine.save()
+    calls = program("apt-get", "test ! -e $here/fails || { echo locked >&2; exit 100; }")
+    (calls.parent / "fails").touch()
+    failed = run(run_module, "old", machine.lab, **told)
+    assert failed["failed"] and "apt-get remove failed: locked" in failed["msg"] and (passing / "state").exists()
+    (calls.parent / "fails").unlink()
+    for check, done in ((True, "Would be removed"), (False, "Removed")):
+        notes = run(run_module, "old", machine.lab, check=check, **told)["notes"]
+        assert notes == [f"{done}, packages: docker.io, nftables", f"{done}, files: {passing}/daemon.json"]
+    assert calls.read_text().splitlines()[-1] == "--yes -qq remove docker.io nftables", "volumes of others are there"
+    assert list(passing.iterdir()) == []
+
+
+def test_purged_where_docker_has_nothing(
+    machine: Machine, run_module: RunModule, program: Program, passing: Path
+) -> None:
+    leave(passing, program)
+    calls = program("apt-get", "true")
+    machine.engine.state = {"containers": {}, "networks": {}, "volumes": {}, "images": [], "composed": {}}
+    shutil.rmtree(machine.engine.here / "volumes")
+    machine.engine.save()
+    for project, labels in (("home-data", {COMPOSE: "home"}), ("home-user-kim", {f"{LABEL}.project": "home"})):
+        machine.engine.volume(project, labels)
+    machine.engine.save()
+    (note,) = [one for one in run(run_module, "home", machine.home, check=True)["notes"] if "installed" in one]
+    assert "apt-get remove docker.io nftables (apt-get purge would delete" in note, "everybody's files are kept"
+    run(run_module, "home", machine.home, delete_data=True, delete_packages=True)
+    assert calls.read_text().splitlines()[-1] == "--yes -qq purge docker.io nftables"
 
 
 def test_archives_stay(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
