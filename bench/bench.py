@@ -196,8 +196,8 @@ def main() -> None:
                 print(f"{part}: {f'run {number} of {count}' if number else 'one that does not count'} ...", flush=True)
                 take(figures if number else defaultdict(list))
         result = (
-            f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{count} runs in turn, after one that does not "
-            f"count.\n\n{table(figures)}\n"
+            f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{count} runs in turn, after one that does "
+            f"not count.\n\n{table(figures)}\n"
         )
     finally:
         machine("remove", MACHINE)

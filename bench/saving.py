@@ -24,7 +24,7 @@ KEPT = "docker volume ls --quiet --filter name=jupyterhub-home-kept- | xargs --n
 
 def prepare() -> None:
     """Fill the volume of a user, and have restic installed."""
-    put_list("saved", [user(0, password="bench")])
+    put_list("saved", [user(0, password_hash="!")])
     inside(f"{JOB} {declaring('saved')}; {BACKUP}; rm -r /srv/ours; python3 -", FILL)
 
 
