@@ -6,7 +6,7 @@ from place import Figures, inside, timed
 from runs import JOB, declaring, put_list, user
 
 FILES, SIZE = 20_000, 500_000  # and bytes of each
-USER = "user0"
+USER, LOCKED = "user0", "!"
 FOLDER = f"/var/lib/docker/volumes/jupyterhub-home-user-{USER}/_data/files"
 FILL = f"""
 import os, pathlib
@@ -24,7 +24,7 @@ KEPT = "docker volume ls --quiet --filter name=jupyterhub-home-kept- | xargs --n
 
 def prepare() -> None:
     """Fill the volume of a user, and have restic installed."""
-    put_list("saved", [user(0, password_hash="!")])
+    put_list("saved", [user(0, password_hash=LOCKED)])
     inside(f"{JOB} {declaring('saved')}; {BACKUP}; rm -r /srv/ours; python3 -", FILL)
 
 

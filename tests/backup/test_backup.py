@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from client import wait_until
 from conftest import BACKUPS, DIRECTORY, PASSWORD, VOLUMES, Machine, flat
@@ -59,6 +60,23 @@ def test_what_is_saved_while_a_kernel_writes(machine: Machine) -> None:
     assert machine.do(f"stat -c '%a %U' {BACKUPS}") == "700 root"
     alice.stop()
     bob.stop()
+
+
+def test_while_a_server_starts(machine: Machine) -> None:
+    """Whose volumes it then has."""
+    mia = machine.client("mia")
+    machine.do(f"head -c 200000000 /dev/urandom >{WORK}/large")
+    with ThreadPoolExecutor(1) as pool:
+        saving = pool.submit(machine.backup)
+        wait_until(lambda: machine.host.run("pgrep -x restic").succeeded or saving.done(), "restic at work")
+        mia.spawn()
+        assert "Saved " in saving.result()
+    mia.enter().raise_for_status()
+    mia.save("first.txt", "by mia")
+    mia.stop()
+    machine.do(f"rm {WORK}/large")
+    machine.backup()
+    assert f"{VOLUMES}/jupyterhub-home-user-mia/_data/first.txt" in machine.restic("ls latest").splitlines()
 
 
 def test_a_second_backup_reads_nothing_again(machine: Machine) -> None:
