@@ -289,7 +289,7 @@ def at(step: Step) -> Callable[[int, str], bool]:
 
 def kill_when(run: Run, machine: Machine, there: str, on_target: bool, say: Any) -> None:
     """Kill a run as soon as a command in the machine prints something."""
-    wait_until(lambda: machine.host.run(there).stdout or run.process.poll() is not None, there, timeout=600)
+    wait_until(lambda: machine.host.run(there).stdout or run.process.poll() is not None, there, timeout=600, pause=0.5)
     assert run.process.poll() is None, f"it has ended\n{run.end()}{run.output[-6000:]}"
     run.kill(machine.host, on_target)
     say(f"as soon as `{there}` printed something: {rest(on_target)}")

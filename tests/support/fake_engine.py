@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 # Beside engine.json; volumes are the folders in `volumes` there, and a file `fails` names a command that fails.
 DOCKER = r"""
@@ -121,6 +129,9 @@ file.write_text(json.dumps(state))
 """
 
 
+CODE, ONE_AT_A_TIME = compile(DOCKER, "docker.py", "exec"), threading.RLock()
+
+
 class Engine:
     """The engine of that program, whose file is written by save(); calls: what the program was called with."""
 
@@ -130,6 +141,33 @@ class Engine:
         self.state: dict[str, Any] = {"containers": {}, "networks": {}, "volumes": {}, "images": []}
         self.state["composed"] = {}  # what compose.yml gives the network
         self.save()
+
+    def run(
+        self, command: Sequence[str], *, check: bool = False, stderr: int | None = None, text: bool = False, **_: object
+    ) -> subprocess.CompletedProcess[Any]:
+        """As subprocess.run, without a process, of which a file of tests would start a thousand."""
+        printed, said, status = io.StringIO(), io.StringIO(), 0
+        into = printed if stderr == subprocess.STDOUT else said
+        with (
+            ONE_AT_A_TIME,
+            mock.patch.object(sys, "argv", list(command)),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(into),
+        ):
+            with self.calls.open("a") as calls:
+                calls.write(" ".join(command[1:]) + "\n")
+            try:
+                exec(CODE, {"__name__": "docker", "__file__": str(self.here / "docker.py")})
+            except SystemExit as end:
+                status = int(end.code or 0)
+            except Exception:
+                status = 1
+                traceback.print_exc()
+        if check and status:
+            raise subprocess.CalledProcessError(status, list(command), printed.getvalue(), said.getvalue())
+        outputs = printed.getvalue(), said.getvalue()
+        done = outputs if text else tuple(one.encode() for one in outputs)
+        return subprocess.CompletedProcess(list(command), status, *done)
 
     def container(
         self,
