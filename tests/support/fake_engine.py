@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import runpy
 import subprocess
 import sys
 import threading
@@ -129,7 +130,7 @@ file.write_text(json.dumps(state))
 """
 
 
-CODE, ONE_AT_A_TIME = compile(DOCKER, "docker.py", "exec"), threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Engine:
@@ -157,7 +158,7 @@ class Engine:
             with self.calls.open("a") as calls:
                 calls.write(" ".join(command[1:]) + "\n")
             try:
-                exec(CODE, {"__name__": "docker", "__file__": str(self.here / "docker.py")})
+                runpy.run_path(str(self.here / "docker.py"))
             except SystemExit as end:
                 status = int(end.code or 0)
             except Exception:
