@@ -242,17 +242,18 @@ def test_another_machine(machine: Machine, tree: list[str], tmp_path: Path) -> N
     bob.save("last.txt", "of the old machine")
     machine.going_on("bob")
     machine.backup(backup_repository="/srv/moving")
-    old, new, store = machine.host.backend.name, "jhh-backup-new", "jhh-store-trixie"
+    old, new = machine.host.backend.name, "jhh-backup-new"
     subprocess.run(["docker", "cp", f"{old}:/srv/moving", str(tmp_path)], check=True, capture_output=True)
     script = ROOT / "tests/machine/machine.sh"
     inventory = tmp_path / "hosts.yml"  # another line in it
     hosts = yaml.safe_load((ROOT / "molecule/backup/inventory/hosts.yml").read_text("utf-8"))
-    hosts["jupyterhub"]["hosts"] = {new: hosts["jupyterhub"]["hosts"][old]}
+    settings = hosts["jupyterhub"]["hosts"][old]
+    hosts["jupyterhub"]["hosts"] = {new: settings}
     inventory.write_text(yaml.safe_dump(hosts), "utf-8")
     options = (f"--inventory={inventory}", f"--limit={new}")
     try:
         subprocess.run(["docker", "kill", old], check=True, capture_output=True)
-        subprocess.run([script, "boot", new, "trixie", store], check=True)  # with images that are built, and no volume
+        subprocess.run([script, "boot", new, "trixie", settings["machine_store"]], check=True)  # with images
         subprocess.run(["docker", "cp", str(tmp_path / "moving"), f"{new}:/srv"], check=True, capture_output=True)
         subprocess.run(["docker", "cp", str(TREE), f"{new}:/srv/tree.py"], check=True, capture_output=True)
         other = Machine(testinfra.get_host(f"docker://{new}"))
