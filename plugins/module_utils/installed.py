@@ -55,8 +55,17 @@ def needed_by(packages: list[str], own: Collection[str]) -> list[str]:
     ]
 
 
-def remove(word: str, packages: list[str], files: list[str]) -> None:
-    """Remove packages by apt-get's word, and files, and the note of them; raises OSError with what apt-get says."""
+def of_python(packages: Collection[str]) -> list[str]:
+    """Those of packages that Python is, with which this run may be at work, and make runs the next one."""
+    if "python3" not in packages:
+        return []
+    printed = output("apt-cache", "depends", "--recurse", "--installed", "--important", "python3") or "python3"
+    return sorted({line for line in printed.splitlines() if line in packages})
+
+
+def remove(word: str, packages: list[str], files: list[str], left: list[str]) -> None:
+    """Remove packages by apt-get's word, and files, and of the note all but what is left; raises OSError with what
+    apt-get says."""
     if packages:
         done = subprocess.run(
             ("apt-get", "--yes", "-qq", word, *packages), check=False, stdin=subprocess.DEVNULL, capture_output=True,
@@ -66,7 +75,10 @@ def remove(word: str, packages: list[str], files: list[str]) -> None:
             raise OSError(f"apt-get {word} failed: {done.stderr.strip() or done.stdout.strip()[-1000:]}")
     for name in files:
         Path(name).unlink()
-    forget()
+    if left:
+        Path(contract.INSTALLED).write_text("\n".join(left) + "\n", encoding="utf-8")
+    else:
+        forget()
 
 
 def forget() -> None:

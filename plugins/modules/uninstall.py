@@ -26,6 +26,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.installed import (
     forget,
     installed,
     needed_by,
+    of_python,
     removal,
     remove,
 )
@@ -154,17 +155,23 @@ def after_all(wanted: dict[str, Any], found: dict[str, list[str]], *, pretend: b
         return [], "", forget
     kept, gone = ([], found["volumes"]) if wanted["delete_data"] else (found["volumes"], [])
     word = removal(found["containers"], [*found["sockets"], *gone], kept)
-    needs = needed_by(packages, found["containers"]) if wanted["delete_packages"] else []
-    if wanted["delete_packages"] and not needs:
-        done = "Would be removed" if pretend else "Removed"
-        notes = [f"{done}, {kind}: {', '.join(names)}" for kind, names in (("packages", packages), ("files", files))]
-        return [note for note in notes if not note.endswith(": ")], "", lambda: remove(word, packages, files)
-    why = f"because of {', '.join(needs)}" if needs else "because others may use it by now"
-    said = f"Kept, {why}, what was installed: {', '.join([*packages, *files])}."
-    if packages:
-        said += f" To remove these packages: apt-get {word} {' '.join(packages)}"
-        said += "" if word == "purge" else " (apt-get purge would delete all volumes that Docker has)"
-    return [], said, lambda: None
+    purging = "" if word == "purge" else " (apt-get purge would delete all volumes that Docker has)"
+    if not wanted["delete_packages"]:
+        return [], stay("others may use it by now", packages, files, word) + purging, lambda: None
+    left = of_python(packages)
+    going = [name for name in packages if name not in left]
+    if needs := needed_by(going, found["containers"]):
+        return [], stay(f"of {', '.join(needs)}", packages, files, word) + purging, lambda: None
+    done = "Would be removed" if pretend else "Removed"
+    notes = [f"{done}, {kind}: {', '.join(names)}" for kind, names in (("packages", going), ("files", files)) if names]
+    why = "make and Ansible run with it"
+    return notes, stay(why, left, [], word) if left else "", lambda: remove(word, going, files, left)
+
+
+def stay(why: str, packages: list[str], files: list[str], word: str) -> str:
+    """That what was installed is kept, and how packages go."""
+    said = f"Kept, because {why}, what was installed: {', '.join([*packages, *files])}."
+    return f"{said} To remove these packages: apt-get {word} {' '.join(packages)}" if packages else said
 
 
 def main() -> None:
@@ -199,7 +206,7 @@ def main() -> None:
         found = belongings(wanted["project"], Path(wanted["directory"]))
         alone = not projects().keys() - {wanted["project"]}
         kept = stays(wanted, found)
-        last, stay, finish = after_all(wanted, found, pretend=pretend) if alone else ([], "", lambda: None)
+        last, more, finish = after_all(wanted, found, pretend=pretend) if alone else ([], "", lambda: None)
         for kind, take in steps.items():
             if found[kind]:
                 if not pretend:
@@ -216,7 +223,7 @@ def main() -> None:
     notes += last
     after = "".join(f"{note}\n" for note in notes)
     diff = {"before_header": "machine", "after_header": "machine", "before": "", "after": after}
-    module.exit_json(changed=bool(notes), notes=[*notes, *kept, *filter(None, [stay])], diff=diff)
+    module.exit_json(changed=bool(notes), notes=[*notes, *kept, *filter(None, [more])], diff=diff)
 
 
 if __name__ == "__main__":

@@ -340,3 +340,25 @@ def test_the_record_is_removed_last(machine: Machine, run_module: RunModule, mon
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))
     run(run_module, "home", machine.home)
     assert removed[-2:] == ["written.json", "home.hashes"] and {"backup", "hub", "compose.yml"} <= set(removed)
+
+
+def test_python_stays(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
+    """make and Ansible could not end their run without it."""
+    leave(passing, program)
+    (passing / "state/installed").write_text("docker.io python3 libpython3-stdlib nftables")
+    listed = "".join(f"{name}\\tii \\n" for name in ("docker.io", "python3", "libpython3-stdlib", "nftables"))
+    program("dpkg-query", f"printf '{listed}'")
+    program("apt-cache", "printf 'python3\\n  Depends: python3.13\\nlibpython3-stdlib\\nlibc6\\n'")
+    calls = program("apt-get", "true")
+    machine.engine.state = {"containers": {}, "networks": {}, "volumes": {}, "images": [], "composed": {}}
+    shutil.rmtree(machine.engine.here / "volumes")
+    machine.engine.save()
+    for check in (True, False):
+        notes = run(run_module, "home", machine.home, delete_packages=True, check=check)["notes"]
+        assert notes[-1] == (
+            "Kept, because make and Ansible run with it, what was installed: libpython3-stdlib, python3. To remove "
+            "these packages: apt-get purge libpython3-stdlib python3"
+        )
+    assert "Removed, packages: docker.io, nftables" in notes
+    assert calls.read_text().splitlines()[-1] == "--yes -qq purge docker.io nftables"
+    assert (passing / "state/installed").read_text() == "libpython3-stdlib\npython3\n"
