@@ -178,8 +178,15 @@ class Writer:
                 replace_file(self.root / path, self.texts[path], **self.places[path])
             for stray in self.strays:
                 stray.unlink()
+                self.clear(stray.parent)
             self.record.end(fingerprints, names, digest or ("" if self.paths else self.record.digest))
         return {"paths": self.paths, "restored": restored, "found": found, "diff": self.diffs}
+
+    def clear(self, folder: Path) -> None:
+        """Remove a folder below an exact one that is empty by now, and those above it that are then."""
+        while str(folder.relative_to(self.root)) not in self.exact and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def main() -> None:
