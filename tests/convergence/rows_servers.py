@@ -38,7 +38,9 @@ def processes(world: World) -> int:
 
 
 def mountable(world: World) -> None:
+    """Users whose servers run get a disk when they have stopped: alice's may run since another file of tests."""
     loop_devices(world.host)
+    world.session("alice").stop()
 
 
 def disk(world: World) -> float | str:
