@@ -11,8 +11,8 @@
 #
 # KIND is one with Docker, trixie (Debian 13) or containerd (the same with Docker from Debian testing, and containerd's
 # image store), or a minimal one, bookworm, bare12, bare13 or forky (Debian testing). A STORE with a name of its own
-# outlives the machine, so that the next one with the same engine finds the images that were built there; containers,
-# volumes and networks in it are not kept.
+# outlives the machine, so that the next one with that engine or a newer finds the images that were built there;
+# containers, volumes and networks in it are not kept.
 set -euo pipefail
 shopt -s inherit_errexit
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

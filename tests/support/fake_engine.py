@@ -161,7 +161,7 @@ class Engine:
                 runpy.run_path(str(self.here / "docker.py"))
             except SystemExit as end:
                 status = int(end.code or 0)
-            except Exception:
+            except Exception:  # whatever it is, as Python ends a program with it: a traceback, and status 1
                 status = 1
                 traceback.print_exc()
         if check and status:
