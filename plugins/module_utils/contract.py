@@ -176,7 +176,7 @@ def walls_notes(project: str) -> tuple[str, str]:
 
 def notes(project: str) -> tuple[str, ...]:
     """What runs and programs of a project note until the next boot, or longer where /run is not in memory."""
-    return (*walls_notes(project), compose_hashes(project))
+    return (*walls_notes(project), compose_hashes(project), backup_lock(project))
 
 
 def compose_hashes(project: str) -> str:
