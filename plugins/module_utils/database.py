@@ -1,4 +1,4 @@
-"""The hub's database: a copy of it while the hub goes on, and its revision."""
+"""The hub's database: a copy of it while the hub goes on, its revision and its schema."""
 
 from __future__ import annotations
 
@@ -35,11 +35,21 @@ def copy_database(source: Path, copy: Path) -> None:
         beside.replace(copy)
 
 
-def revision(database: Path) -> str:
-    """Its version, as alembic calls it; '' where none is noted."""
+def rows(database: Path, query: str) -> list[tuple[str, ...]]:
+    """What a query gives; nothing where the database cannot be read."""
     try:
         with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            return connection.execute(query).fetchall()
     except sqlite3.Error:
-        return ""
-    return str(row[0]) if row else ""
+        return []
+
+
+def revision(database: Path) -> str:
+    """Its version, as alembic calls it; '' where none is noted."""
+    found = rows(database, "SELECT version_num FROM alembic_version")
+    return str(found[0][0]) if found else ""
+
+
+def schema(database: Path) -> list[tuple[str, ...]]:
+    """Its tables and indexes: the name of each, and the statement that makes it."""
+    return rows(database, "SELECT name, sql FROM sqlite_master ORDER BY name")

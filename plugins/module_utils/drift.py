@@ -59,9 +59,9 @@ def project_state(
     """What somebody else changed about the services and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
-    start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; network: see
-    network_made.
+    start: some of that is for Compose to repair. repair: some of it Compose would not. before: a hub from
+    before is kept, of a run that was killed. folder: from which the hub was started, '' if it is not there. bridge: the
+    network's interface on the machine, '' without one; network: see network_made.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project), contract.sockets_volume(project)
@@ -82,6 +82,7 @@ def project_state(
         "settled": not found and not edited and not before_first_run,
         "found": found,
         "repair": not all(map(is_for_compose, found)),
+        "before": Before(record.root).exists(),
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),

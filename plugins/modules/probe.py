@@ -124,7 +124,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "network": "none",
+    "settled": False, "found": [], "repair": False, "start": False, "before": False, "folder": "", "bridge": "",
+    "network": "none",
 }  # fmt: skip
 
 

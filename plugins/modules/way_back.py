@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
-from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision
+from ansible_collections.jupyterhub.home.plugins.module_utils.database import copy_database, revision, schema
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
     EngineError,
     docker,
@@ -30,12 +30,14 @@ description:
 options:
   state:
     type: str
-    choices: [keep, back, drop]
+    choices: [undo, keep, back, drop]
     required: true
     description:
+      - V(undo) puts the database back if a migration was killed in the middle, with the run that made the hub anew; a hub
+        could not begin again with what it left.
       - V(keep) notes which images the containers run on, and copies the hub's database while it is in use.
       - V(back) gives names of images and files back what they were, and the database if a migration has changed its
-        revision. The containers are then Compose's to make anew.
+        revision or its schema. The containers are then Compose's to make anew.
       - V(drop) lets go of all.
   project: {type: str, required: true, description: The project's name.}
   directory: {type: path, required: true, description: The project's folder.}
@@ -46,7 +48,7 @@ options:
     description: With V(keep), names that go to other images; with V(drop), RV(replaced) of V(back).
   network: {type: str, default: "", description: "With V(keep), how the network was made."}
 attributes:
-  check_mode: {support: full, description: Does nothing there.}
+  check_mode: {support: full, description: Does nothing there, and says of V(undo) whether it would do something.}
 """
 EXAMPLES = r"""
 - name: Keep the hub as it is
@@ -137,6 +139,36 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
     return True
 
 
+def migrated(before: Before, database: Path | None) -> str:
+    """What a migration, or half of one, has done to the database since it was kept, in words; '' if there was none."""
+    if not database or not before.database.is_file():
+        return ""
+    was, now = revision(before.database), revision(database)
+    if now != was:
+        return f"a database migrated from revision {was} to {now}"
+    # Each statement counts at once, the revision is noted last.
+    return f"a migration of the database, begun at revision {was}" if schema(database) != schema(before.database) else ""
+
+
+def put_database_back(before: Before, project: str, database: Path) -> None:
+    """Put it back, and remove the copies that JupyterHub has made since; the hub is stopped."""
+    docker("stop", contract.container(project, contract.HUB.name))
+    put_back(before.database, database)
+    for name in set(copies(database)) - set(before.state()["copies"]):
+        (database.parent / name).unlink()
+
+
+def undo(before: Before, project: str, *, pretend: bool) -> bool:
+    """Put the database back if a migration has not come to its end; returns whether it has not."""
+    database = database_of(project) if before.state() else None
+    # One that has, is of another revision, and may have been used since.
+    if not database or revision(database) != revision(before.database) or not migrated(before, database):
+        return False
+    if not pretend:
+        put_database_back(before, project, database)
+    return True
+
+
 def back(before: Before, project: str) -> dict[str, Any]:
     """Go back; returns what the module answers."""
     state, tried = before.state(), []
@@ -149,12 +181,9 @@ def back(before: Before, project: str) -> dict[str, Any]:
         docker("tag", state["tags"][tag], tag)
     before.put_files_back()
     database = database_of(project)
-    if database and before.database.is_file() and (is_now := revision(database)) != (was := revision(before.database)):
-        tried.append(f"a database migrated from revision {was} to {is_now}")
-        docker("stop", contract.container(project, contract.HUB.name))
-        put_back(before.database, database)
-        for name in set(copies(database)) - set(state["copies"]):
-            (database.parent / name).unlink()
+    if database and (done := migrated(before, database)):
+        tried.append(done)
+        put_database_back(before, project, database)
     found = {key: state[key] for key in ("folder", "network", "url")}
     return {"tried": tried, "replaced": sorted(others.values()), **found}
 
@@ -170,7 +199,7 @@ def drop(before: Before, project: str, images: list[str]) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["keep", "back", "drop"], "required": True},
+            "state": {"type": "str", "choices": ["undo", "keep", "back", "drop"], "required": True},
             "project": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "images": {"type": "list", "elements": "str", "default": []},
@@ -180,10 +209,13 @@ def main() -> None:
     )
     wanted, answer = module.params, dict(NOTHING)
     before = Before(Path(wanted["directory"]))
-    if module.check_mode:
+    if module.check_mode and wanted["state"] != "undo":
         module.exit_json(changed=False, **answer)
+    undone = False
     try:
-        if wanted["state"] == "keep":
+        if wanted["state"] == "undo":
+            undone = undo(before, wanted["project"], pretend=module.check_mode)
+        elif wanted["state"] == "keep":
             answer["kept"] = keep(before, wanted)
         elif wanted["state"] == "back":
             answer |= back(before, wanted["project"])
@@ -191,13 +223,14 @@ def main() -> None:
             drop(before, wanted["project"], wanted["images"])
     except (EngineError, OSError, sqlite3.Error, KeyError) as error:
         what = {
+            "undo": f"The database from before a migration that was killed, in {before.folder}, cannot be put back",
             "keep": "The hub cannot be kept as it is, so it is not made anew, and goes on",
             "back": f"The hub from before, in {before.folder}, cannot be put back; the next run tries it again",
             "drop": f"What was kept of the hub from before, in {before.folder}, cannot be removed",
         }[wanted["state"]]
         module.fail_json(msg=f"{what}: {error}", **answer)
     # It says nothing of how the machine is set up, and so is no change; but going back is.
-    module.exit_json(changed=wanted["state"] == "back", **answer)
+    module.exit_json(changed=undone or wanted["state"] == "back", **answer)
 
 
 if __name__ == "__main__":

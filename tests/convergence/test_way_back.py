@@ -7,6 +7,7 @@ import subprocess
 from typing import Any
 
 import requests
+from client import wait_until
 from machine import ROOT, containers, playbook_command
 from rows import USERS
 from story import DATABASE, Story, changed_tasks
@@ -23,6 +24,21 @@ def broken(app):
 if os.path.exists('/srv/jupyterhub/jupyterhub.sqlite'):
     JupyterHub.init_hub = broken
 """
+# The hub is killed in the middle of a migration: the tables are new, and the database says that they are old.
+DIES = """
+import os, signal, sqlite3
+from jupyterhub import dbutil
+database, upgrade = '/srv/jupyterhub/jupyterhub.sqlite', dbutil.upgrade
+def dies(*given, **named):
+    version = sqlite3.connect(database).execute('select version_num from alembic_version').fetchone()
+    upgrade(*given, **named)
+    with sqlite3.connect(database) as half:
+        half.execute('update alembic_version set version_num = ?', version)
+    os.kill(os.getpid(), signal.SIGKILL)
+if os.path.exists(database):
+    dbutil.upgrade = dies
+"""
+RESTARTS = "docker inspect --format '{{{{.RestartCount}}}}' {P}-hub"
 HEAD = "f460b0348206"  # the last revision of JupyterHub's database
 # A hub of before, which has our own code, too: it lacks two of the names that this patches.
 HUB_OF_5 = r"""FROM {image}
@@ -176,8 +192,12 @@ def test_jupyterhub_5_becomes_6(story: Story, host: Host) -> None:
     story.still_counting()
 
     on(host, f"docker tag {today} {image}")
+    killed(host, users=family["jupyterhub_home_users"], extra_config=DIES)
+    wait_until(lambda: int(on(host, RESTARTS)) > 0, "the hub killed in the middle of its migration")
+    assert revision(host) == of_5 and state(host)["copies"] != before["copies"]
     done = story.run(family)
     assert done.returncode == 0, done.stdout[-6000:]
+    assert "Found: a run had stopped before the hub that it made was known to work." in flat(done.stdout)
     assert version(host).startswith("6.") and revision(host) == HEAD and story.rows() == users
     assert state(host)["copies"] != before["copies"]  # JupyterHub's own, of before the migration
     story.still_counting()

@@ -18,6 +18,7 @@ NOTHING = {
     "found": [],
     "repair": False,
     "start": False,
+    "before": False,
     "folder": "",
     "bridge": "",
     "network": "none",

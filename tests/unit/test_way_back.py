@@ -72,6 +72,7 @@ def database(path: Path, version: str) -> Path:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE alembic_version (version_num)")
         connection.execute("INSERT INTO alembic_version VALUES (?)", [version])
+        connection.execute("CREATE TABLE users (name)")
     return path
 
 
@@ -176,10 +177,40 @@ def test_a_database_that_was_not_migrated_stays(engine: Engine, run_module: RunM
     write(run_module, engine.root, NEW, "two")
     way(run_module, engine, "keep")
     with sqlite3.connect(engine.database) as connection:
-        connection.execute("CREATE TABLE done_meanwhile (x)")
+        connection.execute("INSERT INTO users VALUES ('new')")
     now = engine.database.read_bytes()
     assert "database" not in str(way(run_module, engine, "back")["tried"])
+    assert way(run_module, engine, "undo")["changed"] is False
     assert engine.database.read_bytes() == now and "stop" not in engine.calls.read_text()
+
+
+@pytest.mark.parametrize("state", ["undo", "back"])
+def test_half_of_a_migration(engine: Engine, run_module: RunModule, state: str) -> None:
+    """It was killed when it had changed a table, and not noted its revision: no hub could begin with that."""
+    assert way(run_module, engine, "undo")["changed"] is False  # nothing is kept
+    write(run_module, engine.root, NEW, "two")
+    way(run_module, engine, "keep")
+    (engine.data / "jupyterhub.sqlite.2026-11-26").touch()
+    with sqlite3.connect(engine.database) as connection:
+        connection.execute("ALTER TABLE users ADD COLUMN half")
+    arguments = {"state": "undo", "project": "home", "directory": str(engine.root)}
+    assert run_module(way_back, arguments, check=True)["changed"] and "stop" not in engine.calls.read_text()
+    answer = way(run_module, engine, state)
+    assert answer["changed"] and "stop home-hub" in engine.calls.read_text()
+    assert ("a migration of the database, begun at revision r1" in answer["tried"]) is (state == "back")
+    with sqlite3.connect(engine.database) as connection:
+        assert [row[1] for row in connection.execute("PRAGMA table_info(users)")] == ["name"]
+    assert sorted(path.name for path in engine.data.iterdir()) == ["jupyterhub.sqlite"]
+
+
+def test_a_whole_migration_is_not_undone(engine: Engine, run_module: RunModule) -> None:
+    """The hub may have been used since."""
+    write(run_module, engine.root, NEW, "two")
+    way(run_module, engine, "keep")
+    with sqlite3.connect(engine.database) as connection:
+        connection.execute("ALTER TABLE users ADD COLUMN whole")
+        connection.execute("UPDATE alembic_version SET version_num = 'r2'")
+    assert way(run_module, engine, "undo")["changed"] is False and "stop" not in engine.calls.read_text()
 
 
 def test_nothing_to_go_back_to(engine: Engine, run_module: RunModule) -> None:
