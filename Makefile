@@ -108,7 +108,7 @@ venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
 test: ## Run every test (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart containerd security backup forky -- convergence faults default
+	@tests/run.sh lint unit input debian12 interrupted quickstart security backup forky -- convergence faults default containerd
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit

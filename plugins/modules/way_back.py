@@ -33,8 +33,8 @@ options:
     choices: [undo, keep, back, drop]
     required: true
     description:
-      - V(undo) puts the database back if a migration was killed in the middle, with the run that made the hub anew; a hub
-        could not begin again with what it left.
+      - V(undo) puts the database back if a migration was killed in the middle, with the run that made the hub anew. No
+        hub could begin again with what it left.
       - V(keep) notes which images the containers run on, and copies the hub's database while it is in use.
       - V(back) gives names of images and files back what they were, and the database if a migration has changed its
         revision or its schema. The containers are then Compose's to make anew.
@@ -147,7 +147,9 @@ def migrated(before: Before, database: Path | None) -> str:
     if now != was:
         return f"a database migrated from revision {was} to {now}"
     # Each statement counts at once, the revision is noted last.
-    return f"a migration of the database, begun at revision {was}" if schema(database) != schema(before.database) else ""
+    return (
+        f"a migration of the database, begun at revision {was}" if schema(database) != schema(before.database) else ""
+    )
 
 
 def put_database_back(before: Before, project: str, database: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from forked import ansible_playbook
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,9 +35,7 @@ def playbook(
 ) -> subprocess.CompletedProcess[str]:
     """A playbook on the scenario's machine; see playbook_command."""
     command, environment = playbook_command(host, variables, name, *options, shared=shared)
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    return ansible_playbook(command, ROOT, environment)
 
 
 def loop_devices(host: Host) -> None:
