@@ -305,15 +305,12 @@ def rest(on_target: bool) -> str:
 
 
 def test_killed_again_and_again(machine: Machine, say: Any) -> None:
-    """A first converge with everything to build; each run is killed at a task at which none was before.
-
-    Those whose names have no file's before them only draw in others, the first of which comes at once.
-    """
+    """A first converge with everything to build; each run is killed at a task at which none was before."""
     building = False
     seen: set[str] = set()
 
     def drawn(_: int, header: str) -> bool:
-        """The first task that was not drawn before; of the images, before they are built, in any case."""
+        """One that was not before, is of a file, for the rest draw in others, and of the images in any case."""
         if " | " not in header or header in seen:
             return False
         seen.add(header)
