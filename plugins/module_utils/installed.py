@@ -13,9 +13,13 @@ from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 
+# Below it, the folders of a file are its program's alone.
+LOCAL = Path("/usr/local/lib")
+
 
 def installed() -> tuple[list[str], list[str]]:
-    """Packages and files that are there and were not before a run of any project installed them, by its note."""
+    """Packages, and files and folders, that are there and were not before a run of any project installed them, by its
+    note."""
     try:
         noted = sorted(set(Path(contract.INSTALLED).read_text(encoding="utf-8").split()))
     except OSError:
@@ -73,8 +77,15 @@ def remove(word: str, packages: list[str], files: list[str], left: list[str]) ->
         )  # fmt: skip
         if done.returncode != 0:
             raise OSError(f"apt-get {word} failed: {done.stderr.strip() or done.stdout.strip()[-1000:]}")
-    for name in files:
-        Path(name).unlink()
+    for path in map(Path, files):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        for folder in path.parents:
+            if LOCAL not in folder.parents or any(folder.iterdir()):
+                break
+            folder.rmdir()
     if left:
         Path(contract.INSTALLED).write_text("\n".join(left) + "\n", encoding="utf-8")
     else:

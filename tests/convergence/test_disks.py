@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from client import HubError
-from machine import loop_devices
+from machine import images_aside, loop_devices
 from rows import USERS
 from story import Run, Story
 from test_drift import ACCOUNTS, flat
@@ -20,7 +20,6 @@ RENAMED: list[dict[str, Any]] = [
 ]
 PACKAGES = "jupyterhub_home : docker | Install the packages"
 WAITS = "No disk of 300M yet, for their servers run: alice. Stop them, then run again"
-IMAGES = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
 PLACES = "grep -o '/[^ ]*jupyterhub-home-user-[^ ]*' /proc/mounts | sort"
 
 
@@ -70,21 +69,17 @@ def test_a_disk_follows_a_renamed_user(story: Story) -> None:
 
 @pytest.mark.last
 def test_uninstalling_keeps_disks(home: World, host: Host, run: Run) -> None:
-    """Another run finds the files again. The images have other names meanwhile, so that none is built anew."""
+    """Another run finds the files again."""
     limited = {"jupyterhub_home_disk_limit": LIMIT}
     done = run(limited)
     assert done.returncode == 0, done.stdout[-3000:]
     home.server("bob").save("notes.txt", "kept once more")
     home.stop_servers()
     assert "user-bob" in host.check_output(PLACES)
-    host.check_output(f"{IMAGES} 'jupyterhub-home/*' | while read name; do docker tag $name kept-$name; done")
-    done = run({}, "playbooks/uninstall.yml")
+    with images_aside(host):
+        done = run({}, "playbooks/uninstall.yml")
     assert done.returncode == 0 and "disk.img" in flat(done.stdout), done.stdout[-3000:]
     assert host.check_output(PLACES) == ""
-    host.check_output(
-        f"{IMAGES} 'kept-jupyterhub-home/*' | while read name; do"
-        " docker tag $name ${name#kept-} && docker image rm $name; done"
-    )
     done = run(limited)
     assert done.returncode == 0, done.stdout[-3000:]
     assert home.server("bob").load("notes.txt") == "kept once more"

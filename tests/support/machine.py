@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ def loop_devices(host: Host) -> None:
     """Let the machine mount files: what the kernel has for it shows in a real machine's /dev by itself."""
     nodes = "for n in $(seq 0 63); do test -e /dev/loop$n || mknod /dev/loop$n b 7 $n; done"
     host.check_output(f"test -e /dev/loop-control || mknod /dev/loop-control c 10 237; {nodes}")
+
+
+@contextlib.contextmanager
+def images_aside(host: Host) -> Iterator[None]:
+    """Have the images under other names meanwhile, which uninstalling leaves alone, so that none is built anew."""
+    listed = "docker image ls --format '{{.Repository}}:{{.Tag}}'"
+    host.check_output(f"{listed} 'jupyterhub-home/*' | while read name; do docker tag $name kept-$name; done")
+    yield
+    back = "docker tag $name ${name#kept-} && docker image rm $name"
+    host.check_output(f"{listed} 'kept-jupyterhub-home/*' | while read name; do {back}; done")
 
 
 def address(host: Host) -> str:

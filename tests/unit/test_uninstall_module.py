@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, build_cache, contract
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, build_cache, contract, installed
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
@@ -362,3 +362,20 @@ def test_python_stays(machine: Machine, run_module: RunModule, program: Program,
     assert "Removed, packages: docker.io, nftables" in notes
     assert calls.read_text().splitlines()[-1] == "--yes -qq purge docker.io nftables"
     assert (passing / "state/installed").read_text() == "libpython3-stdlib\npython3\n"
+
+
+def test_files_go_with_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: Path) -> None:
+    """As of Compose on Debian 12: a folder, and a link into it below others; what somebody put beside it stays."""
+    monkeypatch.setattr(installed, "LOCAL", tmp_path / "lib")
+    compose, plugin = tmp_path / "lib/compose", tmp_path / "lib/docker/cli-plugins/docker-compose"
+    for others in ("buildx", ""):
+        (compose / "venv").mkdir(parents=True)
+        plugin.parent.mkdir(parents=True)
+        plugin.symlink_to(compose / "venv")
+        if others:
+            (plugin.parent / others).touch()
+        installed.remove("purge", [], [str(compose), str(plugin)], [])
+        assert not compose.exists() and not plugin.is_symlink()
+        assert plugin.parent.exists() is bool(others)
+        shutil.rmtree(plugin.parent.parent, ignore_errors=True)
+    assert (tmp_path / "lib").exists()
