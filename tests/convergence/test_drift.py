@@ -243,6 +243,7 @@ def test_files_edited(story: Story, host: Host) -> None:
         "Found: hub/stray.py was put there by somebody else.",
     )
     assert "by hand" not in story.client("bob").get("/hub/home").text
+    story.settled()
 
 
 @pytest.mark.parametrize("taken_back", [False, True])

@@ -41,6 +41,7 @@ def test_only_what_changed_restarts(story: Story) -> None:
         assert change.tasks == tasks, variables
     change = story.change(restarts={"hub", "proxy", "guard"}, cuts=True)
     assert change.tasks == [FILES, START]
+    story.settled()
 
 
 def test_servers_on_older_settings_are_listed(story: Story) -> None:

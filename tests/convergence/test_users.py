@@ -120,6 +120,7 @@ def test_groups_follow(story: Story) -> None:
     assert foretold("Groups removed: family") in change.tried
     groups = story.client("mia").hub("GET", "/groups").json()
     assert {group["name"]: set(group["users"]) for group in groups} == {"children": {"alice"}, "lab": {"anne.o"}}
+    story.settled()
 
 
 def test_another_password(story: Story, host: Host) -> None:
@@ -138,6 +139,7 @@ def test_another_password(story: Story, host: Host) -> None:
     wait_until(lambda: not bob.http.get(api, timeout=30, allow_redirects=False).ok, "session in the server ended")
     assert accepted(story, token), "an API token that bob made for himself"
     after = shadow(host)
+    story.settled()
     assert after.pop("bob") != hashes.pop("bob")
     assert after == hashes
     # The server and its kernel went on.
@@ -164,6 +166,7 @@ def test_every_kind_of_hash(story: Story) -> None:
     for name in made:
         story.client(name, "correct horse")
         assert story.refuses(name, "wrong horse")
+    story.settled()
 
 
 def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
@@ -202,6 +205,7 @@ def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
     note = "Home of anna deleted: jupyterhub-home-user-anna-home, jupyterhub-home-user-anna"
     assert note in change.output and foretold(note) in change.tried
     assert "anna" not in host.check_output("docker volume ls --quiet")
+    story.settled()
 
 
 def test_everybody_who_is_gone_is_archived(story: Story, host: Host) -> None:
@@ -251,6 +255,7 @@ def test_users_that_an_admin_added(story: Story) -> None:
     assert not accepted(story, token)
     change = story.change(undeclared_users="keep")
     assert change.tasks == [USERS_TASK] and "guest" in story.rows()
+    story.settled()
     assert accepted(story, token) and story.refuses("guest")
     # Somebody who was declared once goes also then.
     story.change(users=[MIA, ALICE, ANNE], undeclared_users="keep")
