@@ -11,7 +11,8 @@ import testinfra
 import yaml
 from client import wait_until
 from conftest import DIRECTORY, VOLUMES, Machine
-from machine import ROOT, containers
+from machine import ROOT, address, containers
+from requests.cookies import RequestsCookieJar
 
 WORK = f"{VOLUMES}/jupyterhub-home-user-alice/_data"
 BOBS = f"{VOLUMES}/jupyterhub-home-user-bob/_data"
@@ -33,13 +34,6 @@ CHANGE = """
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as database:
     database.execute("UPDATE alembic_version SET version_num = ?", sys.argv[2:])
-"""
-# What an owner has left of a machine that is new, but for images, which would take minutes.
-REMOVE_ALL = f"""
-docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes
-docker volume ls --quiet | xargs --no-run-if-empty docker volume rm
-docker network prune --force
-rm -rf {DIRECTORY}
 """
 
 
@@ -123,11 +117,8 @@ def test_what_is_refused(machine: Machine) -> None:
     cases = [
         ({"restore_user": "nobody"}, "nobody has no files in the snapshot"),
         ({"restore_user": "bob", "restore_file": "../alice/x"}, "'../alice/x' is no path in the user's home"),
-        ({"restore_user": "bob", "restore_file": "/etc/shadow"}, "'/etc/shadow' is no path in the user's home"),
         ({"restore_user": "bob", "restore_file": "work/never"}, "work/never is not among the files of bob"),
-        ({"restore_file": "work/report.txt"}, "there is no user. Write: USER=alice"),
         ({"restore_snapshot": "01234567"}, "01234567 is not one snapshot; the newest are"),
-        ({"restore_snapshot": "latest"}, "'latest' is no snapshot"),
         ({"backup_repository": "/srv/none"}, "there is no repository at /srv/none"),
         ({"backup_password": "not that one"}, "the password is not that of the repository"),
     ]
@@ -219,24 +210,11 @@ def test_over_another_hub(machine: Machine, tree: list[str]) -> None:
     machine.client("bob")
 
 
-def test_an_empty_machine(machine: Machine, tree: list[str]) -> None:
-    """The hub is made first. Whoever is logged in stays so."""
-    bob = machine.serve("bob")
-    bob.stop()
-    machine.backup()
-    machine.do(REMOVE_ALL)
-    said = restore(machine)
-    assert "Restored everything" in said
-    assert shown(machine) == tree
-    assert bob.model()["name"] == "bob"
-    assert machine.serve("bob").load("report.txt") == "first"
-    machine.client("alice")
-    done = machine.play("site")
-    assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-4000:]
-
-
 def test_another_machine(machine: Machine, tree: list[str], tmp_path: Path) -> None:
-    """Saved while a kernel writes; then the machine is gone, and another one has no more than the repository."""
+    """Saved while a kernel writes; then the machine is gone, and another one has no more than the repository.
+
+    The hub is made first. Whoever is logged in stays so.
+    """
     bob = machine.serve("bob")
     bob.kernel().send(COUNT)
     bob.save("last.txt", "of the old machine")
@@ -260,6 +238,13 @@ def test_another_machine(machine: Machine, tree: list[str], tmp_path: Path) -> N
         assert "Restored everything" in restore(other, *options, backup_repository="/srv/moving")
         assert shown(other) == tree
         assert other.do(f"cat {BOBS}/count").isdigit()
+        cookies, bob.http.cookies = bob.http.cookies, RequestsCookieJar()
+        for cookie in cookies:  # a name for the machine would have them follow it
+            cookie.domain = address(other.host)
+            bob.http.cookies.set_cookie(cookie)
+        bob.url = f"http://{address(other.host)}:8000"
+        assert bob.model()["name"] == "bob"
+        other.client("alice")
         assert other.serve("bob").load("last.txt") == "of the old machine"
         done = other.play("site", *options)
         assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-4000:]
