@@ -193,7 +193,8 @@ class Disks:
                 continue
             act, done = (self.resize, sized) if self.has(user) else (self.make, made)
             try:
-                if self.pretend or act(user, wanted, mark):
+                grows = self.has(user) and wanted >= present
+                if (grows or not self.in_use(user)) if self.pretend else act(user, wanted, mark):
                     done.append(user)
                 else:
                     later.append(user)
@@ -222,7 +223,7 @@ class Disks:
         ended = [name for name, state in found if state in ("exited", "dead")]
         if len(ended) < len(found):
             return True
-        if ended:
+        if ended and not self.pretend:
             docker("rm", "--volumes", *ended)
         return False
 

@@ -152,11 +152,13 @@ def test_a_run_that_is_killed_anywhere_loses_nothing(
 
 def test_a_server_goes_on(place: Place) -> None:
     place.homes.held("home-user-alice", "home-user-alice")
-    done, told = place.run()
-    assert done == [] and place.marks == [None]
-    assert told == ["No disk of 300M yet, for their servers run: alice. Stop them, then run again"]
+    for pretend in (True, False):
+        done, told = place.run(pretend=pretend)
+        assert done == [] and place.marks == ([] if pretend else [None])
+        assert told == ["No disk of 300M yet, for their servers run: alice. Stop them, then run again"]
     assert place.homes.volumes()["home-user-alice"] == FILES["work"]
     place.homes.held("home-user-alice", "home-user-alice", status="exited")
+    assert place.run(pretend=True)[1] == [] and place.homes.engine.load()["containers"] != {}
     assert place.run()[1] == [] and place.on_disk() == FILES
 
 
