@@ -107,8 +107,11 @@ password: ## Turn a typed password into a hash line for the vault
 venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
-test: ## Run every test (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart security backup forky -- convergence faults default containerd
+test: ## Run every test but those of test-next (installs what it needs, a Docker engine included)
+	@tests/run.sh lint unit input debian12 interrupted quickstart security backup -- convergence faults default
+
+test-next: ## Try what is to come: Debian testing, which may warn, and its engine on Debian 13
+	@tests/run.sh containerd -- forky
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit

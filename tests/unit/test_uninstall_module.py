@@ -365,7 +365,7 @@ def test_python_stays(machine: Machine, run_module: RunModule, program: Program,
 
 
 def test_files_go_with_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: Path) -> None:
-    """As of Compose on Debian 12: a folder, and a link into it below others; what somebody put beside it stays."""
+    """As of the wheel of Compose: a folder, and a link into it below others; what somebody put beside it stays."""
     monkeypatch.setattr(installed, "LOCAL", tmp_path / "lib")
     compose, plugin = tmp_path / "lib/compose", tmp_path / "lib/docker/cli-plugins/docker-compose"
     for others in ("buildx", ""):
