@@ -20,12 +20,14 @@ from functools import partial
 from pathlib import Path
 
 import runs  # first: it makes the tests' client known
+import saving
 import storm
 from client import HubClient
 from place import MACHINE, ROOT, Figures, copy_project, inside, machine, timed
 
 RUNS = 5
-PARTS = ("servers", "runs", "guard")
+GB = saving.FILES * saving.SIZE / 1e9
+PARTS = ("servers", "runs", "guard", "backup")
 
 
 def build_stock() -> str:
@@ -101,6 +103,11 @@ LINES = [
     ("the same, by the engine's socket", "spawn socket", "s", None, None),
     (f"**{storm.STORM} starts at once by the guard**", "storm guarded", "s", "storm socket", 1.05),
     ("the same, by the engine's socket", "storm socket", "s", None, None),
+    (f"**Backup** of {GB:g} GB in {saving.FILES:,} files", "backup", "s", "backup alone", 1.1),
+    ("restic alone", "backup alone", "s", None, None),
+    ("**The second backup**, nothing changed", "backup again", "s", "backup", None),
+    ("**Restore** of that user", "restore", "s", "restore alone", 1.1),
+    ("restic alone", "restore alone", "s", None, None),
     ("**Processor time** of a start by the hub, our image", "own hub processor", "s", "stock hub processor", None),
     ("the same, stock image", "stock hub processor", "s", None, None),
     ("of a raw start, our image", "own raw processor", "s", "stock raw processor", None),
@@ -164,6 +171,7 @@ def prepare() -> dict[str, tuple[Callable[[], None], Callable[[Figures], None]]]
         (lambda: None, partial(measure, url, login[1], login[2], user_image, stock_image)),
         (runs.prepare, partial(runs.measure, url)),
         (storm.prepare, partial(storm.measure, url)),
+        (saving.prepare, partial(saving.measure, url)),
     )
     return dict(zip(PARTS, measured, strict=True))
 
@@ -171,23 +179,25 @@ def prepare() -> dict[str, tuple[Callable[[], None], Callable[[Figures], None]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write bench/RESULTS.md")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"how often each figure is taken, by default {RUNS}")
     parser.add_argument("part", nargs="*", help=f"measure only these, of {', '.join(PARTS)}; nothing is written then")
     arguments = parser.parse_args()
     if not set(arguments.part) <= set(PARTS) or (arguments.part and arguments.write):
         parser.error(f"the parts are {', '.join(PARTS)}; with --write all are measured")
     figures: Figures = defaultdict(list)
+    count = arguments.runs
     try:
         print("Booting a machine and making the hub on it (some minutes) ...", flush=True)
         for part, (ready, take) in prepare().items():
             if part not in (arguments.part or PARTS):
                 continue
             ready()
-            for number in range(RUNS + 1):
-                print(f"{part}: {f'run {number} of {RUNS}' if number else 'one that does not count'} ...", flush=True)
+            for number in range(count + 1):
+                print(f"{part}: {f'run {number} of {count}' if number else 'one that does not count'} ...", flush=True)
                 take(figures if number else defaultdict(list))
         result = (
-            f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{RUNS} runs in turn, after one that does not "
-            f"count.\n\n{table(figures)}\n"
+            f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {where()}.\n{count} runs in turn, after one that does "
+            f"not count.\n\n{table(figures)}\n"
         )
     finally:
         machine("remove", MACHINE)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `make hub`, `make check`, `make vault`, `make password` and, by its name, a playbook of playbooks/ do.
+"""What `make hub`, `make check`, `make upgrade`, `make vault`, `make password` and, by its name, a playbook do.
 
 First comes what can be known before it takes time (options, sudo), then Ansible's environment, the vault on first use,
 and Ansible.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
 import os
 import pwd
 import re
@@ -23,14 +24,15 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VAULT = ROOT / "group_vars/jupyterhub/vault.yml"
 INVENTORY = Path("inventory/home")
 VAULT_PASSWORD = ROOT / ".vault-password"
 PASSWORD_TRIES = 3
-sys.path.insert(0, str(ROOT / "collections"))
+WITHOUT = " For today's packages of Debian alone: make upgrade ONLY=packages"
+sys.path[:0] = [str(ROOT / "collections"), str(ROOT / "scripts")]
 
 FIRST_VAULT = """---
 # The users of the hub and their passwords. After a change: make hub
@@ -70,13 +72,18 @@ def own_as_invoker(path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
+def make_vault_password() -> None:
+    """Make the vault's password if there is none."""
+    if not VAULT_PASSWORD.exists():
+        write_private(VAULT_PASSWORD, secrets.token_hex(32) + "\n")
+        own_as_invoker(VAULT_PASSWORD)
+
+
 def make_vault() -> str | None:
     """Make the vault if there is none; returns 'name, password' of its first user, None if one was there."""
     if VAULT.exists():
         return None
-    if not VAULT_PASSWORD.exists():
-        write_private(VAULT_PASSWORD, secrets.token_hex(32) + "\n")
-        own_as_invoker(VAULT_PASSWORD)
+    make_vault_password()
     name = first_admin()
     # 16 letters and digits without look-alikes: 80 bits, and easy to type on a tablet.
     password = "-".join("".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4)) for _ in range(4))
@@ -159,6 +166,13 @@ def set_up(password: str | None = None) -> None:
             )
 
 
+def yaml_mistake(text: str) -> str:
+    """What is wrong with a file of variables, and where; '' if nothing is. Its parser comes with Ansible."""
+    import variables_file
+
+    return variables_file.mistake(text)
+
+
 def play(book: str, arguments: list[str], password: str | None, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a playbook on the inventory; SystemExit where a file of variables is no YAML: Ansible names no line."""
     for path in sorted((ROOT / "group_vars").rglob("*.yml")):
@@ -203,11 +217,81 @@ def converge(arguments: list[str]) -> int:
     return status
 
 
+def restored() -> list[str]:
+    """What `make restore USER=alice FILE=work/x SNAPSHOT=...` names, as options for Ansible."""
+    os.environ["USER"] = pwd.getpwuid(os.getuid()).pw_name  # make passes on what it is given, and Ansible believes it
+    given = {name: os.environ.get(f"RESTORE_{name.upper()}", "") for name in ("user", "file", "snapshot")}
+    variables = {f"jupyterhub_home_restore_{name}": text for name, text in given.items() if text}
+    return ["--extra-vars", json.dumps(variables)] if variables else []
+
+
 def other_job(book: str, arguments: list[str]) -> int:
     """Run one of the playbooks, which need no vault; returns Ansible's exit status."""
     password = sudo_password()
     set_up(password)
     return play(book, arguments, password).returncode
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A git command on the checkout, by whoever owns that: git refuses another's, and root would own what comes."""
+    owner = ROOT.stat()
+    options: dict[str, Any] = {}
+    environment = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    if os.getuid() == 0 and owner.st_uid != 0:
+        options = {"user": owner.st_uid, "group": owner.st_gid}
+        environment["HOME"] = pwd.getpwuid(owner.st_uid).pw_dir
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, env=environment, text=True, capture_output=True, check=False, **options
+    )
+
+
+def no_upgrade(why: str, do: str) -> NoReturn:
+    """End where the newest version cannot be had."""
+    sys.exit(f"No newer version of this project was taken: {why}\n{do}\nNothing was changed.{WITHOUT}")
+
+
+def take_newest(*, pretend: bool) -> None:
+    """Have the checkout be the newest version of its branch, and say so; ends where that cannot be. pretend: say it."""
+    if shutil.which("git") is None or git("rev-parse", "--git-dir").returncode != 0:
+        no_upgrade(
+            f"{ROOT} is no clone of git's.",
+            "Put the newer version into its place, with your group_vars and .vault-password, then: make renew",
+        )
+    if (follows := git("rev-parse", "--abbrev-ref", "@{upstream}")).returncode != 0:
+        no_upgrade(follows.stderr.strip(), "Write, for example: git branch --set-upstream-to=origin/main")
+    # Their variables and inventory are the owner's to change: git keeps them, or says that it cannot.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!group_vars", ":!inventory").stdout
+    if changed:
+        no_upgrade(
+            f"files of it are changed here.\n{changed.rstrip()}",
+            "Look at them with git diff. To undo what is not meant to stay: git checkout -- FILE; else: git stash",
+        )
+    before = git("rev-parse", "HEAD").stdout.strip()
+    taken = git("fetch") if pretend else git("pull", "--ff-only")
+    if taken.returncode != 0:
+        no_upgrade(
+            f"git says:\n{taken.stderr.strip()}",
+            "Without a way to where the clone is from, try it later. Where lines of your own are in the way: "
+            "git stash; git pull --ff-only; git stash pop; then make renew",
+        )
+    new = git("log", "--oneline", f"{before}..{'@{upstream}' if pretend else 'HEAD'}").stdout.splitlines()
+    if not new:
+        print("There is no newer version of this project.", flush=True)
+    else:
+        what = "It would be taken, and is not tried here" if pretend else f"Back: git reset --keep {before[:12]}"
+        print(f"A newer version of this project, by {len(new)} commits: see CHANGELOG.md. {what}.", flush=True)
+
+
+def upgrade(arguments: list[str]) -> int:
+    """Take the newest version of the project, then have it renew the images; returns the exit status."""
+    only = os.environ.get("ONLY", "")
+    if only not in ("", "pins", "packages"):
+        sys.exit(f"ONLY is {only!r}. Write: make upgrade ONLY=pins, or ONLY=packages. Nothing was done")
+    if only != "packages":
+        take_newest(pretend=bool({"--check", "-C"} & set(arguments)))
+    # By the new version's own program, which reads ARGS as this one did.
+    command = [sys.executable, str(ROOT / "scripts/hub.py"), "converge" if only == "pins" else "renew"]
+    return subprocess.run(command, check=False).returncode
 
 
 def edit_vault() -> int:
@@ -219,6 +303,14 @@ def edit_vault() -> int:
     first = make_vault()
     if first:
         print(f"Made the vault with {first}")
+    elif not VAULT.read_text(encoding="utf-8", errors="replace").startswith("$ANSIBLE_VAULT"):
+        make_vault_password()
+        sys.exit(
+            f"{VAULT.relative_to(ROOT)} is not encrypted. Edit it as it is, or encrypt it: .venv/bin/ansible-vault "
+            f"encrypt {VAULT.relative_to(ROOT)}"
+        )
+    if not shutil.which(shlex.split(editor)[0]):
+        sys.exit(f"There is no editor {editor}. Write, for example: EDITOR=nano make vault")
     environment = {**os.environ, "EDITOR": editor}
     status = subprocess.run(["ansible-vault", "edit", str(VAULT)], cwd=ROOT, env=environment, check=False).returncode
     if status == 0:
@@ -227,27 +319,11 @@ def edit_vault() -> int:
         if mistake := yaml_mistake(plain):
             print(f"{mistake} No run can read the vault until this is put right: make vault", file=sys.stderr)
             return 1
-        for number in cut_passwords(plain):
+        import variables_file
+
+        for number in variables_file.cut_passwords(plain):
             print(f'Line {number}: what comes after # is a comment. If it is not meant: password: "...", in quotes')
     return status
-
-
-def yaml_mistake(text: str) -> str:
-    """Where a text is no YAML, and what is wrong there; '' if it is."""
-    import yaml
-
-    try:
-        yaml.compose(text)
-    except yaml.MarkedYAMLError as error:
-        place = error.problem_mark or error.context_mark
-        return f"{f'Line {place.line + 1}' if place else 'The text'} is not YAML: {error.problem or error.context}."
-    return ""
-
-
-def cut_passwords(vault: str) -> list[int]:
-    """The numbers of lines whose password is not in quotes and ends where a comment begins."""
-    lines = enumerate(vault.splitlines(), 1)
-    return [number for number, line in lines if re.search(r"^[^#]*\bpassword:\s+[^\s\"'#,][^\"',#]*\s#", line)]
 
 
 def print_hash() -> int:
@@ -277,10 +353,17 @@ def main() -> int:
         return edit_vault()
     if job == "password":
         return print_hash()
+    if job == "upgrade":
+        return upgrade(ansible_options())
     if (ROOT / (book := f"playbooks/{job}.yml")).exists():
-        return other_job(book, ansible_options())
+        return other_job(book, [*(restored() if job == "restore" else []), *ansible_options()])
     return converge([*(["--check", "--diff"] if job == "check" else []), *ansible_options()])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EOFError:  # Ctrl-D, or no terminal
+        sys.exit("\nNo password was typed. Nothing was done.")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted.")

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# without-systemd.sh NAME: a bare machine whose PID 1 is a mere reaper, as in many containers and small virtual machines.
-# `machine.sh remove NAME` removes it. The flags are machine.sh's; /run is no tmpfs, for nothing fills it at boot.
+# without-systemd.sh NAME STORE: a bare machine whose PID 1 is a mere reaper, as in many containers and small virtual
+# machines, with the images in the volume STORE. `machine.sh remove NAME` removes it. The flags are machine.sh's; /run is
+# no tmpfs, for nothing fills it at boot.
 set -euo pipefail
-name=${1:?NAME}
+name=${1:?NAME} store=${2:?STORE}
 machine=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../tests/machine" && pwd)/machine.sh
 image=$("$machine" build bare12)
 "$machine" remove "$name"
@@ -14,5 +15,5 @@ docker run --detach --init --name "$name" --hostname "$name" \
     --cap-add ALL --cap-drop SYS_RESOURCE \
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
     --device-cgroup-rule 'a *:* rwm' --cgroupns=private \
-    --tmpfs /tmp:exec,mode=1777 --volume "$name-docker:/var/lib/docker" "${mounts[@]}" "$image" \
+    --tmpfs /tmp:exec,mode=1777 --volume "$store:/var/lib/docker" "${mounts[@]}" "$image" \
     sh -c 'sed "s/^exec .*/exec sleep infinity/" /usr/local/sbin/machine-init >/run/init && exec sh /run/init' >/dev/null

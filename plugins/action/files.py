@@ -12,7 +12,7 @@ class ActionModule(ActionBase):
     """Reads the sources and has the module do the rest."""
 
     TRANSFERS_FILES = False
-    _VALID_ARGS = frozenset({"root", "files", "secrets", "show_secrets", "exact", "digest"})
+    _VALID_ARGS = frozenset({"root", "files", "secrets", "show_secrets", "exact", "kept_with", "digest"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)

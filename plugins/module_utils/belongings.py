@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.archive import archives
+from ansible_collections.jupyterhub.home.plugins.module_utils.base_image import SCRATCH
+from ansible_collections.jupyterhub.home.plugins.module_utils.building import LOCK
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
+from ansible_collections.jupyterhub.home.plugins.module_utils.ways import mount_points
 
 # Where systemd has a link to each unit that lies in the role's folder.
 UNITS = Path("/etc/systemd/system")
+# Left by builds, of whatever project.
+LEFT = (LOCK, SCRATCH)
 
 
 def owner_of(folder: Path) -> str:
@@ -99,6 +105,8 @@ def volumes(hubs: Collection[str] = ()) -> list[tuple[str, str]]:
 
 def projects() -> dict[str, str]:
     """The projects of ours on the machine, each with the folder that its hub was started from, '' if none was."""
+    if not shutil.which("docker"):
+        return {}
     found = {project: "" for _, project in volumes()}
     for container in containers():
         if project := project_of(container):
@@ -112,7 +120,7 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
     Raises EngineError when the engine does not answer; a machine without Docker has no more than a folder.
     """
     folders = {str(directory)}
-    kinds = ("units", "containers", "networks", "walls", "images", "sockets", "volumes")
+    kinds = ("units", "containers", "networks", "walls", "images", "sockets", "disks", "volumes")
     found: dict[str, list[str]] = {kind: [] for kind in kinds}
     found["units"] = [
         unit
@@ -135,16 +143,29 @@ def belongings(project: str, directory: Path) -> dict[str, list[str]]:
         here = docker("volume", "ls", "--quiet", "--filter", f"label={contract.COMPOSE_PROJECT}={project}").split()
         found["sockets"] = [name for name in here if name == contract.sockets_volume(project)]
         found["volumes"] = sorted(name for name, owner in volumes([project] if own else []) if owner == project)
+    place = re.compile(rf"/{re.escape(project)}-user-[^/]+/(_data|{contract.DISK_PLACE})$")
+    found["disks"] = sorted(path for path in mount_points() if place.search(path))
     found["folders"] = sorted(folder for folder in folders if is_of(Path(folder), project))
+    found["archives"] = [str(file) for file in archives(project)]
     return found
 
 
-def schedule(project: str) -> dict[str, bool]:
-    """Of the timer that renews images: whether systemd has it, in part at least, and whether its last run failed."""
-    service = contract.renew_service(project)
-    linked = any((UNITS / unit).is_symlink() for unit in (contract.renew_timer(project), service))
-    failed = linked and (output("systemctl", "is-failed", service) or "").strip() == "failed"
-    return {"linked": linked, "failed": failed}
+def of_the_machine() -> list[str]:
+    """What runs of all projects leave together, and no other one needs once there is no project."""
+    hashes = Path(contract.compose_hashes("*"))
+    known = (*LEFT, *hashes.parent.glob(hashes.name))
+    return [str(path) for path in known if path.exists()]
+
+
+def schedule(project: str) -> dict[str, dict[str, bool]]:
+    """Of each job with a timer: whether systemd has it, in part at least, and whether its last run failed."""
+    found = {}
+    for job in contract.TIMERS:
+        service = contract.timer_service(project, job)
+        linked = any((UNITS / unit).is_symlink() for unit in (contract.timer(project, job), service))
+        failed = linked and (output("systemctl", "is-failed", service) or "").strip() == "failed"
+        found[job] = {"linked": linked, "failed": failed}
+    return found
 
 
 def present(project: str, directory: Path, docker: dict[str, Any]) -> dict[str, Any]:

@@ -21,10 +21,25 @@ USERS = "users"
 IMAGES = "images"  # what they are built from
 WATCH = "watch"
 WATCH_PROGRAM = f"{WATCH}/watch"
+DISKS = "disks"  # what mounts users' disks
+DISKS_PROGRAM = f"{DISKS}/disks"
 WALLS = "walls"  # firewall rules around users' servers
 WALLS_PROGRAM, WALLS_RULES = f"{WALLS}/walls", f"{WALLS}/rules.nft"
-RENEW = "renew"
+BEFORE = "before"  # the hub as it was, until one that is made anew is known to work
+# Jobs that a timer starts, each by the name of its variable, its folder, and its units' end.
+RENEW, BACKUP = "renew", "backup"
+TIMERS = (RENEW, BACKUP)
+BACKUP_SETTINGS = f"{BACKUP}/settings.json"
+STATE = "state"  # what the role's programs keep for the next time
+SAVED = f"{STATE}/backup"  # what a backup makes to be saved: a copy of the database, and what is where
+BACKUP_STATE = f"{STATE}/backup.json"  # how the last ones went
+# An owner's own in the checkout, which a clone does not bring.
+OWNERS = ("group_vars", "inventory", ".vault-password")
 USERS_LIST, UNDECLARED, HOMES_DELETED = "users.json", "undeclared.json", "homes-deleted"  # in the folder USERS
+
+
+# Of the machine, whatever projects are on it: packages and files that were not there before a run installed them.
+INSTALLED = "/var/lib/jupyterhub-home/installed"
 
 
 class Folder(NamedTuple):
@@ -35,10 +50,14 @@ class Folder(NamedTuple):
 
 
 FOLDERS = (
+    Folder(BEFORE, exact=False),
+    Folder(BACKUP, exact=True),
+    Folder(DISKS, exact=True),
     Folder("hub", exact=True),
     Folder(IMAGES, exact=True),
     Folder(RENEW, exact=True),
     Folder("secrets", exact=True),
+    Folder(STATE, exact=False),
     Folder(USERS, exact=False),
     Folder(WALLS, exact=True),
     Folder(WATCH, exact=True),
@@ -80,6 +99,8 @@ PROXY = Service("proxy", 58082, HUB.group, (PROXY_TOKEN,), 3)
 GUARD = Service("guard", 58083, HUB.group, (GENERATION,), image_of=HUB.name)
 SERVICES = (HUB, PROXY, GUARD)
 BASE_IMAGE, USER_IMAGE = "base", "user"
+KEPT = "kept"  # the tag of images that a hub may go back to
+DATABASE = "jupyterhub.sqlite"  # in the hub's own volume
 
 
 def services() -> list[str]:
@@ -106,6 +127,9 @@ def images(project: str) -> tuple[str, ...]:
     """The names, without a tag, of all images that the role builds."""
     return tuple(f"{project}/{name}" for name in (BASE_IMAGE, *service_images(), USER_IMAGE))
 
+
+# In commands of the Dockerfile: BuildKit keeps them with what it keeps of a build, which so is known as ours.
+BUILD_MARK = ": built for jupyterhub-home;"
 
 BRIDGE_NAME = "com.docker.network.bridge.name"  # an option of networks
 
@@ -150,6 +174,16 @@ def walls_notes(project: str) -> tuple[str, str]:
     return f"/run/{table(project)}.walls", f"/run/{table(project)}.closed"
 
 
+def notes(project: str) -> tuple[str, ...]:
+    """What runs and programs of a project note until the next boot, or longer where /run is not in memory."""
+    return (*walls_notes(project), compose_hashes(project), backup_lock(project))
+
+
+def compose_hashes(project: str) -> str:
+    """The file in which a run notes what Compose said of a compose.yml."""
+    return f"/run/{LABEL}-{project}.hashes"
+
+
 def data_volume(project: str) -> str:
     """The hub's own volume, with its database."""
     return f"{project}-{DATA}"
@@ -158,6 +192,26 @@ def data_volume(project: str) -> str:
 def aside_volume(project: str) -> str:
     """Where the content of that is while its volume gets other labels."""
     return f"{data_volume(project)}-aside"
+
+
+def backups(project: str) -> str:
+    """The folder of a project's backups: their repository, unless it is elsewhere, and a password that was made."""
+    return f"/var/backups/{project}"
+
+
+def kept_volume(project: str, volume: str, when: str) -> str:
+    """Where the files of a user's volume are kept, in whose place others were put; no volume of a user's."""
+    return f"{project}-kept-{when}-{volume.removeprefix(f'{project}-')}"
+
+
+def backup_lock(project: str) -> str:
+    """The file that a backup or a restore locks while it is at work."""
+    return f"/run/{table(project)}.backup"
+
+
+def archives(project: str) -> str:
+    """The folder of the archives of homes whose users are gone. It stays where everything else is removed."""
+    return f"{backups(project)}/archives"
 
 
 def sockets_volume(project: str) -> str:
@@ -175,17 +229,27 @@ def trial_containers(project: str) -> tuple[str, str, str]:
     return f"{project}-trial", f"{project}-trial-server", f"{project}-trial-server-home"
 
 
+# In the list of homes to archive: of everybody who is gone. No user can have this name.
+EVERYBODY = "*"
 # What the name of a home volume ends in; no user's name is escaped so that it does.
 HOME = "-home"
 
 
-def user_volumes(project: str, user: str) -> tuple[str, str]:
-    """The volumes that a user's servers mount, as home and as work folder.
+def plain_name(user: str) -> str:
+    """A user's name as Docker and file systems can have it: everything in it but a-z and 0-9 as DockerSpawner does."""
+    return re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
 
-    DockerSpawner escapes everything in a name but a-z and 0-9.
-    """
-    work = f"{project}-user-" + re.sub(r"[^a-z0-9]", lambda sign: f"-{ord(sign[0]):02x}", user)
+
+def user_volumes(project: str, user: str) -> tuple[str, str]:
+    """The volumes that a user's servers mount, as home and as work folder."""
+    work = f"{project}-user-{plain_name(user)}"
     return work + HOME, work
+
+
+# A user's disk, in the folder of their home volume: the file, one that is not ready, the size in bytes that it has been
+# given, where it is mounted, what was in a volume before; and who has one that is being made.
+DISK, DISK_NEW, DISK_SIZE, DISK_PLACE = "disk.img", "disk.new", "disk.size", "disk"
+BEFORE_DISK, MOVING = "_data.old", "moving"
 
 
 def user_of_volume(project: str, name: str) -> str:
@@ -214,33 +278,51 @@ def walls_file(project: str) -> str:
     return f"{WALLS}/{walls_unit(project)}"
 
 
-def renew_timer(project: str) -> str:
-    """The unit that says when images are renewed."""
-    return f"{project}-renew.timer"
+def disks_unit(project: str) -> str:
+    """The unit that mounts users' disks before Docker starts."""
+    return f"{project}-disks.service"
 
 
-def renew_service(project: str) -> str:
-    """The unit that renews them, which the timer starts."""
-    return f"{project}-renew.service"
+def disks_file(project: str) -> str:
+    """Where that unit is, below the project's directory."""
+    return f"{DISKS}/{disks_unit(project)}"
 
 
-def renew_file(unit: str) -> str:
-    """Where one of these two is, below the project's directory."""
-    return f"{RENEW}/{unit}"
+def timer(project: str, job: str) -> str:
+    """The unit that says when a job of TIMERS is done."""
+    return f"{project}-{job}.timer"
+
+
+def timer_service(project: str, job: str) -> str:
+    """The unit that does it, which the timer starts."""
+    return f"{project}-{job}.service"
+
+
+def timer_files(project: str, job: str) -> tuple[str, str]:
+    """Where these two are, below the project's directory."""
+    return f"{job}/{timer(project, job)}", f"{job}/{timer_service(project, job)}"
+
+
+def program_file(name: str) -> str:
+    """Where a file of module_utils is, below the project's directory, for what the timer of backups starts: the folder
+    BACKUP is one that Python imports from."""
+    return f"{BACKUP}/ansible_collections/jupyterhub/home/plugins/module_utils/{name}.py"
 
 
 def units(project: str) -> dict[str, str]:
     """The units, each with the place of its file below the project's directory."""
-    renewing = (renew_timer(project), renew_service(project))
+    timed = [file for job in TIMERS for file in timer_files(project, job)]
     return {
         watch_unit(project): watch_file(project),
         walls_unit(project): walls_file(project),
-        **{unit: renew_file(unit) for unit in renewing},
+        disks_unit(project): disks_file(project),
+        **{file.rpartition("/")[2]: file for file in timed},
     }
 
 
 # --- Keys of labels --------------------------------------------------------
 LABEL = "jupyterhub-home"
+DIRECTORY_LABEL = f"{LABEL}.directory"  # of snapshots
 PROJECT_LABEL, USER_LABEL, TRIAL_LABEL = f"{LABEL}.project", f"{LABEL}.user", f"{LABEL}.trial"
 NETWORK_LABEL = f"{LABEL}.network"
 # Of digests: another one, and Compose makes the container anew.
@@ -251,6 +333,7 @@ COMPOSE_FOLDER, COMPOSE_HASH = f"{COMPOSE_PROJECT}.working_dir", f"{COMPOSE}.con
 COMPOSE_VERSION = f"{COMPOSE}.version"
 
 # --- Paths in the containers -----------------------------------------------
+DATABASE, COOKIE_SECRET, RESERVE = "jupyterhub.sqlite", "jupyterhub_cookie_secret", "reserve"  # in HUB_HOME
 HUB_HOME, HUB_SETTINGS_FOLDER, SECRETS_FOLDER = "/srv/jupyterhub", "/etc/jupyterhub-home", "/run/secrets"
 EXTRAUSERS, PROGRAMS, SOCKET = "/var/lib/extrausers", "/usr/local/lib/jupyterhub-home", "/var/run/docker.sock"
 GUARD_FOLDER = "/run/guard"

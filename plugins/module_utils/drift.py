@@ -25,9 +25,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import (
 from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, What
 from ansible_collections.jupyterhub.home.plugins.module_utils.machine import output
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
-
-# What Compose said of a compose.yml, by project.
-HASHES = "/run/jupyterhub-home-{}.hashes"
+from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before
 
 
 def config_hashes(project: str, record: Record, version: str | None, edited: bool) -> dict[str, str]:
@@ -36,7 +34,7 @@ def config_hashes(project: str, record: Record, version: str | None, edited: boo
     edited: somebody else changed compose.yml; then this is of the file as it was left. Compose takes a tenth of a
     second, and is asked once about a file.
     """
-    file, kept = record.root / contract.COMPOSE_FILE, Path(HASHES.format(project))
+    file, kept = record.root / contract.COMPOSE_FILE, Path(contract.compose_hashes(project))
     left = record.before[file.name][0] if edited else fingerprint_of(file)
     about = f"{version} {left.split()[0]}"
     try:
@@ -61,9 +59,9 @@ def project_state(
     """What somebody else changed about the services and what they need, against compose.yml.
 
     settled: Compose would have nothing to do. found: what was found, a list of Finding; nothing before the first run.
-    start: some of that is for Compose to repair. repair: some of it Compose would not. folder: from which the hub was
-    started, '' if it is not there. bridge: the network's interface on the machine, '' without one; network: see
-    network_made.
+    start: some of that is for Compose to repair. repair: some of it Compose would not. before: a hub from
+    before is kept, of a run that was killed. folder: from which the hub was started, '' if it is not there. bridge: the
+    network's interface on the machine, '' without one; network: see network_made.
     """
     names = contract.containers(project)
     volumes = contract.data_volume(project), contract.aside_volume(project), contract.sockets_volume(project)
@@ -72,7 +70,7 @@ def project_state(
     edited = bool(record.how_strange(contract.COMPOSE_FILE))
     hashes = config_hashes(project, record, compose_version(), edited)
     before_first_run = not hashes and not edited
-    found = left_by_runs(project, things)
+    found = left_by_runs(project, things, record.root)
     if not before_first_run:
         found += what_services_need(project, things, outside)
         for service in names:
@@ -84,6 +82,7 @@ def project_state(
         "settled": not found and not edited and not before_first_run,
         "found": found,
         "repair": not all(map(is_for_compose, found)),
+        "before": Before(record.root).exists(),
         "start": any(map(is_for_compose, found)),
         "folder": (hub["Config"]["Labels"].get(contract.COMPOSE_FOLDER) or "") if hub else "",
         "bridge": named or (f"br-{network['Id'][:12]}" if network else ""),
@@ -98,9 +97,11 @@ def is_for_compose(finding: Finding) -> bool:
     return finding.what in (What.VOLUME, What.CONTAINER_SETTINGS, What.CONTAINER_IMAGE)
 
 
-def left_by_runs(project: str, things: dict[str, Any]) -> list[Finding]:
-    """What runs that were killed left in the engine."""
+def left_by_runs(project: str, things: dict[str, Any], root: Path) -> list[Finding]:
+    """What runs that were killed left in the engine, and of a hub from before."""
     found = []
+    if Before(root).exists():
+        found.append(Finding(What.BEFORE, project, "kept", "known not to be needed"))
     if contract.aside_volume(project) in things:
         found.append(Finding(What.VOLUME_MOVE, contract.data_volume(project), "begun", "done"))
     if left := things.keys() & set(contract.trial_containers(project)):
@@ -184,6 +185,7 @@ def units_at_work(project: str, directory: Path) -> list[str]:
     """Those of the project's units that are at work, or will be started by another, and stay so after a reboot."""
     names = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
     units = contract.units(project)
+    timed = {contract.timer_service(project, job) for job in contract.TIMERS}
     # The properties of each, an empty line between two.
     printed = output("systemctl", "show", f"--property={names}", *units) or ""
     right = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
@@ -191,7 +193,7 @@ def units_at_work(project: str, directory: Path) -> list[str]:
     for (unit, file), text in zip(units.items(), printed.split("\n\n"), strict=False):
         shown = dict(line.split("=", 1) for line in text.splitlines())
         place = os.path.realpath(shown.pop("FragmentPath", ""))
-        if unit == contract.renew_service(project) and shown.get("UnitFileState") == "linked":
+        if unit in timed and shown.get("UnitFileState") == "linked":
             shown |= {"ActiveState": "active", "UnitFileState": "enabled"}  # as its timer is
         if shown == right and place == os.path.realpath(directory / file):
             found.append(unit)

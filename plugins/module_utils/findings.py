@@ -25,6 +25,7 @@ class What(StrEnum):
     VOLUME_LABELS = "volume's labels"
     VOLUME_MOVE = "move of a volume"
     TRIAL = "trial"
+    BEFORE = "hub from before"
     FIREWALL = "firewall rules"
     WALLS = "walls"
     FILE = "file"
@@ -56,6 +57,7 @@ SENTENCES = {
     What.VOLUME_LABELS: "the volume {name} had other labels.",
     What.VOLUME_MOVE: "a run had stopped while it moved the volume {name}.",
     What.TRIAL: "a run had stopped while it tried new settings.",
+    What.BEFORE: "a run had stopped before the hub that it made was known to work.",
     What.WALLS: "the firewall rules around servers of {name} were {current}.",
     What.FIREWALL: "the firewall rules of {name} were {current}.",
 }
@@ -90,3 +92,16 @@ def listed(names: list[str]) -> str:
     """Names as a sentence has them; many are counted."""
     shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more files"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def named(text: str, names: list[str]) -> list[str]:
+    """[text with the names in place of {}], or nothing without names; many are counted."""
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return [text.format(shown)] if names else []
+
+
+class Notes(NamedTuple):
+    """Lines of the report: what was done, or would be, and what is only told."""
+
+    done: list[str]
+    told: list[str]

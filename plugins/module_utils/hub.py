@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError, docker
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import named
 
 # A hub that fails on its configuration is restarted by Docker at once; a start that is merely slow is not.
 CRASHES = 3
@@ -116,3 +117,27 @@ def last_words(container: str) -> str:
     if wrong := [line.strip() for line in lines if DATABASE.search(line)]:
         return f"{wrong[-1]}\n{database_help(container)}"
     return "\n".join(["Last lines of the hub's log:", *lines])
+
+
+def said_of_hub(found: dict[str, Any], users: dict[str, Any], *, pretend: bool) -> list[str]:
+    """The differences that the hub found, one line a kind: what was done, or with pretend what would be."""
+    kinds = [
+        ("Mended in the hub's database: {}", "Would be mended in the hub's database: {}", found.get("mended", [])),
+        ("Added to the hub: {}", "Would be added to the hub: {}", found["add"]),
+        (
+            "Removed from the hub, with sessions and tokens: {}",
+            "Would be removed from the hub, with sessions and tokens: {}",
+            found["remove"],
+        ),
+        (
+            "Their servers were running, and are stopped: {}",
+            "Their servers are running, and would be stopped: {}",
+            found["running"],
+        ),
+        ("Admin now: {}", "Would be admin: {}", found["promote"]),
+        ("No admin any more: {}", "Would be no admin any more: {}", found["demote"]),
+        ("Sessions ended: {}", "Sessions would be ended: {}", found["log_out"]),
+        ("Other groups: {}", "Would have other groups: {}", sorted(name for name in found["groups"] if name in users)),
+        ("Groups removed: {}", "Groups would be removed: {}", found["remove_groups"]),
+    ]
+    return [line for done, would, names in kinds for line in named(would if pretend else done, names)]

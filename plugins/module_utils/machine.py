@@ -97,6 +97,11 @@ def kept_disk(path: str) -> dict[str, Any]:
     return {"bytes": kept, "block": stat.f_frsize, "kind": kind, "device": source, "path": path}
 
 
+def loop_devices() -> bool:
+    """Whether a file can be mounted here."""
+    return Path("/dev/loop-control").exists() or output("modprobe", "--dry-run", "loop") is not None
+
+
 def addresses(version: int = 4) -> list[str]:
     """The machine's global addresses of an IP version that other devices can open, the default route's first."""
     family, nowhere = (socket.AF_INET, "192.0.2.1") if version == 4 else (socket.AF_INET6, "2001:db8::1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
+from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.base_image import make_base
 from ansible_collections.jupyterhub.home.plugins.module_utils.building import build, run_docker
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_image, remove_image, told
@@ -12,6 +13,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.engine import has_
 STAGED = "-renewed"
 NOTHING = "Nothing to renew: the packages in the images are those of today."
 AT_NEXT_START = "Running servers take their new image at their next start."
+STILL_OLD = "On the image from before until their next start (in the hub: Home, Stop My Server), the servers of: {}"
 # Debian's packages, then Python's, a line each with name and version; an image from elsewhere may lack either program.
 LIST = """
 dpkg-query --show --showformat '${Package} ${Version}\\n' 2>/dev/null || :
@@ -130,11 +132,27 @@ class Renewal:
         return [*lines, AT_NEXT_START] if lines else [NOTHING]
 
 
-def take(project: str, staged: dict[str, str]) -> None:
-    """Put new images in the place of the old, whose names then carry their identity, until nothing uses them."""
+def users_on_others(images: set[str]) -> list[str]:
+    """Users whose servers run on none of these images, by their identities."""
+    form = f'{{{{index .Config.Labels "{contract.USER_LABEL}"}}}} {{{{.Image}}}}'
+    servers = told("ps", "--quiet", "--filter", f"label={contract.PROJECT_LABEL}").split()
+    found = told("inspect", "--format", form, *servers).splitlines() if servers else []
+    return sorted({user for user, _, image in (line.rpartition(" ") for line in found) if image not in images})
+
+
+def take(project: str, staged: dict[str, str]) -> list[str]:
+    """Put new images in the place of the old, whose names then carry their identity, until nothing uses them.
+
+    Returns a line about the users whose servers run on an old one, if there are any.
+    """
+    taken: set[str] = set()  # of users' servers
     for image, new in staged.items():
+        of_users = image.startswith(f"{project}/user:") or not image.startswith(f"{project}/")
         if current := identity(image):
             kept = f"{project}/user" if not image.startswith(f"{project}/") else image.rpartition(":")[0]
             run_docker(f"Keeping the old {image}", "tag", image, f"{kept}:{current.removeprefix('sha256:')[:12]}")
         run_docker(f"Replacing {image}", "tag", new, image)
+        taken |= {identity(image)} if of_users else set()
         remove_image(new)
+    users = users_on_others(taken) if taken else []
+    return [STILL_OLD.format(", ".join(users))] if users else []

@@ -20,6 +20,7 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.record import (
     needed_folders,
     strays,
 )
+from ansible_collections.jupyterhub.home.plugins.module_utils.way_back import Before
 
 DOCUMENTATION = r"""
 module: files
@@ -49,6 +50,12 @@ options:
     elements: str
     default: []
     description: Folders below the root from which every file that is not named is removed.
+  kept_with:
+    type: str
+    default: ""
+    description:
+      - A file below the root. When it is replaced, and is as this module left it, all files are kept first as they are,
+        for M(jupyterhub.home.way_back).
   digest:
     type: str
     default: ""
@@ -156,7 +163,7 @@ class Writer:
             }
         )
 
-    def write(self, digest: str) -> dict[str, Any]:
+    def write(self, digest: str, kept_with: str) -> dict[str, Any]:
         """Write what differs, but with pretend; returns what the module answers of it."""
         names = [str(stray.relative_to(self.root)) for stray in self.strays]
         found = sentences(self.record.found(list(self.files), names, self.spoilt))
@@ -164,13 +171,22 @@ class Writer:
         written = [path for path in self.texts if str(self.root / path) in self.paths]
         restored = [str(self.root / path) for path in written if self.record.before.get(path) == [fingerprints[path]]]
         if not self.pretend:
+            if kept_with in written and kept_with in self.record.before and not self.record.how_strange(kept_with):
+                Before(self.root).keep_files(self.record.before)
             self.record.begin(fingerprints)
             for path in written:
                 replace_file(self.root / path, self.texts[path], **self.places[path])
             for stray in self.strays:
                 stray.unlink()
+                self.clear(stray.parent)
             self.record.end(fingerprints, names, digest or ("" if self.paths else self.record.digest))
         return {"paths": self.paths, "restored": restored, "found": found, "diff": self.diffs}
+
+    def clear(self, folder: Path) -> None:
+        """Remove a folder below an exact one that is empty by now, and those above it that are then."""
+        while str(folder.relative_to(self.root)) not in self.exact and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def main() -> None:
@@ -181,6 +197,7 @@ def main() -> None:
             "secrets": {"type": "str", "default": "{}", "no_log": True},
             "show_secrets": {"type": "bool", "default": False, "no_log": False},
             "exact": {"type": "list", "elements": "str", "default": []},
+            "kept_with": {"type": "str", "default": ""},
             "digest": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -188,7 +205,7 @@ def main() -> None:
     writer = Writer(module)
     writer.make_folders()
     writer.compare()
-    answer = writer.write(module.params["digest"])
+    answer = writer.write(module.params["digest"], module.params["kept_with"])
     module.exit_json(changed=bool(writer.paths), **answer)
 
 

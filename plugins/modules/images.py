@@ -80,7 +80,11 @@ EXAMPLES = r"""
 RETURN = r"""
 made: {description: "Images built or pulled, anew those that differ.", type: list, elements: str, returned: always}
 staged: {description: "With O(renew), new images that differ, by the name to be given.", type: dict, returned: always}
-notes: {description: "With O(renew), what differs in them, a line each.", type: list, elements: str, returned: always}
+notes:
+  description: With O(renew), what differs in them, a line each; with O(take), whose servers run on an old one.
+  type: list
+  elements: str
+  returned: always
 """
 
 
@@ -202,8 +206,8 @@ def main() -> None:
     renewal = Renewal(base, project, secrets)
     try:
         if module.params["take"]:
-            take(project, module.params["take"])
-            module.exit_json(changed=True, made=list(module.params["take"]), staged={}, notes=[])
+            notes = take(project, module.params["take"])
+            module.exit_json(changed=True, made=list(module.params["take"]), staged={}, notes=notes)
         renew = module.params["renew"]
         if not module.check_mode and (renew or not all(map(has_image, [*pulls, *(one["tag"] for one in builds)]))):
             try_engine()

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.jupyterhub.home.plugins.module_utils import contract, lease
+from ansible_collections.jupyterhub.home.plugins.module_utils import archive, contract, lease
+from ansible_collections.jupyterhub.home.plugins.module_utils.backup_state import State
 from ansible_collections.jupyterhub.home.plugins.module_utils.belongings import directory_problem, present, schedule
+from ansible_collections.jupyterhub.home.plugins.module_utils.disk_files import capacity
 from ansible_collections.jupyterhub.home.plugins.module_utils.drift import (
     declared_users,
     project_state,
@@ -28,9 +30,11 @@ from ansible_collections.jupyterhub.home.plugins.module_utils.machine import (
     dpkg_broken,
     free_disk,
     kept_disk,
+    loop_devices,
     memory,
     port_holder,
     system,
+    there,
 )
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record
 from ansible_collections.jupyterhub.home.plugins.module_utils.walls_facts import firewall_problem, routes, walls
@@ -50,6 +54,8 @@ options:
   sources: {type: list, elements: path, required: true, description: Host folders that servers mount.}
   ca_bundle: {type: path, required: true, description: CA bundle that may be there or not.}
   homes: {type: bool, default: false, description: Whether to list who has a home volume.}
+  archive: {type: list, elements: str, default: [], description: Who is gone and whose home is to be archived.}
+  stay: {type: list, elements: str, default: [], description: "Who is not gone, if C(archive) means all others."}
   belongings: {type: bool, default: false, description: Whether to list all that the project has on the machine.}
   run:
     type: dict
@@ -98,6 +104,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "sources": {"type": "list", "elements": "path", "required": True},
     "ca_bundle": {"type": "path", "required": True},
     "homes": {"type": "bool", "default": False},
+    "archive": {"type": "list", "elements": "str", "default": []},
+    "stay": {"type": "list", "elements": "str", "default": []},
     "belongings": {"type": "bool", "default": False},
     "run": {
         "type": "dict",
@@ -116,7 +124,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 # Of an engine that does not answer: there is nothing to compare.
 UNKNOWN: dict[str, Any] = {
-    "settled": False, "found": [], "repair": False, "start": False, "folder": "", "bridge": "", "network": "none",
+    "settled": False, "found": [], "repair": False, "start": False, "before": False, "folder": "", "bridge": "",
+    "network": "none",
 }  # fmt: skip
 
 
@@ -128,6 +137,47 @@ def mounted(bundle: Path, sources: list[str], earlier: tuple[Path, Path]) -> dic
         "ca_bundle_loose": ways.loose(bundle) if bundle.is_file() else {},
         "folders": {path: ways.folder(Path(path)) for path in sources},
         "noted_mount_points": noted_mount_points(*earlier) if sources else {},
+    }
+
+
+def what_it_is() -> dict[str, Any]:
+    """The machine itself, as keys of `machine` in RETURN."""
+    return {
+        "system": system(),
+        "systemd": os.path.isdir("/run/systemd/system"),
+        "root": os.geteuid() == 0,
+        "programs": [name for name in ("ip", "mkfs.ext4", "mmdebstrap", "nft", "restic") if shutil.which(name)],
+        "memory": memory(),
+        "processors": len(os.sched_getaffinity(0)),
+    }
+
+
+def homes(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Who has a home, if that is asked, and of those who are to be archived what archive.lack says."""
+    users = Homes(wanted["project"], pretend=True)
+    found: dict[str, Any] = {"homes": [], "archive_lack": {}}
+    try:
+        if wanted["homes"]:
+            found["homes"] = users.users()
+        if wanted["archive"]:
+            folders = {
+                user: list(users.folders(user).values()) for user in users.meant(wanted["archive"], wanted["stay"])
+            }
+            found["archive_lack"] = archive.lack(wanted["project"], folders)
+    except (EngineError, OSError):
+        pass  # where it matters, the run itself says why
+    return found
+
+
+def disks(images: str, root: str) -> dict[str, Any]:
+    """The disks of images and volumes, and whether users can have some of their own, as keys of `machine` in RETURN."""
+    disk = min(images, root, key=free_disk)
+    return {
+        "disk": disk,
+        "free_disk": free_disk(disk),
+        "disk_size": capacity(there(root)),
+        "kept_disk": kept_disk(root),
+        "loop": loop_devices(),
     }
 
 
@@ -149,10 +199,6 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
             project = project_state(wanted["project"], record, known_images, lambda: asked_engine.result()["compose"])
         except (EngineError, OSError):
             project = UNKNOWN
-        try:
-            homes = Homes(wanted["project"], pretend=True).users() if wanted["homes"] else []
-        except (EngineError, OSError):
-            homes = []
         gone = rules_gone(project["bridge"])
     docker = asked_engine.result()
     earlier = Path(project["folder"] or directory), directory
@@ -161,34 +207,27 @@ def look(wanted: dict[str, Any]) -> dict[str, Any]:
     if walls_are in ("gone", "edited"):
         found = [*found, Finding(What.WALLS, wanted["project"], walls_are, "right")]
     more = present(wanted["project"], directory, docker) if wanted["belongings"] else {}
-    disk = min(docker["images"], docker["root"] or "/var/lib/docker", key=free_disk)
     return {
-        "system": system(),
-        "systemd": os.path.isdir("/run/systemd/system"),
-        "root": os.geteuid() == 0,
+        **what_it_is(),
         "docker": docker,
         "images": known_images,
         "project": {**project, "found": sentences(found)},
         "units": asked_units.result(),
         "schedule": asked_schedule.result(),
+        "backup": State(directory).told(),
         "walls": walls_are,
         "firewall": firewall_problem() if walls_are else "",  # which took them, if they are right
         "routes": asked_routes.result(),
-        "programs": [name for name in ("ip", "mmdebstrap", "nft") if shutil.which(name)],
         "dpkg_broken": asked_dpkg.result(),
         "port": asked_port.result(),
         "directory": directory_problem(directory, wanted["project"]),
         "written": record.intact(contract.exact_folders()),
         "tried": tried(record),
         **mounted(Path(wanted["ca_bundle"]), wanted["sources"], earlier),
-        "memory": memory(),
-        "processors": len(os.sched_getaffinity(0)),
-        "disk": disk,
-        "free_disk": free_disk(disk),
-        "kept_disk": kept_disk(docker["root"] or "/var/lib/docker"),
+        **disks(docker["images"], docker["root"] or "/var/lib/docker"),
         "addresses": addresses(6 if ":" in wanted["bind_address"] else 4),
         "users": declared_users(*earlier),
-        "homes": homes,
+        **homes(wanted),
         **more,
     }
 

@@ -8,7 +8,7 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.building import ImageError, run_docker, wait_for_others
-from ansible_collections.jupyterhub.home.plugins.module_utils.engine import remove_image
+from ansible_collections.jupyterhub.home.plugins.module_utils.engine import inspect, remove_image
 
 DOCUMENTATION = r"""
 module: prune
@@ -33,12 +33,18 @@ removed: {description: Images that went., type: list, elements: str, returned: a
 
 
 def superfluous(prefix: str, keep: set[str]) -> list[str]:
-    """The images of ours that are not to be kept and that no user's server runs on."""
-    named = ["--format", "{{.Repository}}:{{.Tag}}"]
-    images = run_docker("Listing images", "image", "ls", "--filter", f"reference={prefix}*", *named).split()
-    servers = ["ps", "--all", "--filter", f"label={contract.PROJECT_LABEL}", "--format", "{{.Image}}"]
-    in_use = set(run_docker("Listing servers", *servers).split())
-    return [image for image in images if image not in keep | in_use]
+    """The images of ours that are not to be kept and that no user's server runs on.
+
+    What a hub may go back to is M(jupyterhub.home.way_back)'s to let go of.
+    """
+    listed = ["--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]
+    found = run_docker("Listing images", "image", "ls", "--filter", f"reference={prefix}*", *listed).splitlines()
+    images = dict(line.split() for line in found)
+    containers = run_docker("Listing containers", "ps", "--all", "--quiet").split()
+    in_use = {container["Image"] for container in inspect(*containers).values()}
+    # Docker takes the last name of an image from none that a container was made from.
+    last = {name for name, image in images.items() if image in in_use and list(images.values()).count(image) == 1}
+    return [name for name in images if name not in keep | last and not name.endswith(f":{contract.KEPT}")]
 
 
 def main() -> None:

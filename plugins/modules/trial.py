@@ -27,6 +27,8 @@ short_description: Fail if the hub could not start with these settings, or users
 description:
   - Starts the hub's image beside the hub with the settings, and with these, one after another, servers of users, one
     for each different set of mounts. Nothing of the real hub's or of users' can change by it, and nothing stays.
+  - That hub has a copy of the real one's database, in memory, which it migrates if need be. A database that is newer
+    than the hub's image, or cannot be migrated, fails.
 options:
   project: {type: str, required: true, description: The project's name.}
   image: {type: str, required: true, description: The hub's image.}
@@ -59,7 +61,9 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 problems:
-  description: What does not work. Each has the variable, what is wrong, what to write, and perhaps the end of a log.
+  description:
+    - What does not work. Each has the variable, what is wrong, what to write or, with a label, to do, and perhaps the
+      end of a log.
   type: list
   elements: dict
   returned: always
@@ -149,10 +153,13 @@ def text_of(problems: list[dict[str, str]]) -> str:
     head = "1 thing has" if count == 1 else f"{count} things have"
     lines = [f"{head} to be put right first. It was tried beside the hub, which goes on as it was."]
     for number, problem in enumerate(problems, 1):
-        lines += [f"  {number}. {problem['variable']}: {problem['what']}", f"     Write: {problem['write']}"]
+        lines.append(f"  {number}. {problem['variable']}: {problem['what']}")
+        lines.append(f"     {problem.get('label', 'Write')}: {problem['write']}")
         if problem.get("log"):
             lines += ["     The end of its log:", textwrap.indent(problem["log"], " " * 7)]
-    return "\n".join([*lines, "To go on without a trial: jupyterhub_home_trial: false"])
+    if any("label" not in problem for problem in problems):  # what is to be done is needed without a trial, too
+        lines.append("To go on without a trial: jupyterhub_home_trial: false")
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -9,17 +9,24 @@ import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urljoin
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.module_utils.atomic import make_folder, present_text, replace_file
 from ansible_collections.jupyterhub.home.plugins.module_utils.crypt import hash_password, verifies
+from ansible_collections.jupyterhub.home.plugins.module_utils.disks import Disks
 from ansible_collections.jupyterhub.home.plugins.module_utils.engine import EngineError
-from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, sentences
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import Finding, Notes, named, sentences
 from ansible_collections.jupyterhub.home.plugins.module_utils.homes import Homes
-from ansible_collections.jupyterhub.home.plugins.module_utils.hub import HubError, NotFoundError, request, wait_for
+from ansible_collections.jupyterhub.home.plugins.module_utils.hub import (
+    HubError,
+    NotFoundError,
+    request,
+    said_of_hub,
+    wait_for,
+)
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint
 
 DOCUMENTATION = r"""
@@ -48,6 +55,9 @@ options:
     description: Whether this list decides whom the hub knows, once the run is done. Else the hub's authenticator says.
   servers: {type: dict, required: true, description: What spawner.json will have; older servers are named.}
   delete_homes: {type: list, elements: str, required: true, description: Users not in the list whose home volumes go.}
+  archive_homes: {type: list, elements: str, required: true, description: "As delete_homes, archived before."}
+  disk_limit: {type: int, default: 0, description: "Bytes of each user's disk; 0 makes none, and shuts none in."}
+  volumes: {type: path, default: /var/lib/docker/volumes, description: Docker's folder of volumes.}
   timeout:
     type: int
     default: 120
@@ -68,6 +78,7 @@ EXAMPLES = r"""
     keep_undeclared: true
     servers: "{{ spawner_settings }}"
     delete_homes: []
+    archive_homes: []
 """
 RETURN = r"""
 added: {description: Accounts that were not there., type: list, elements: str, returned: always}
@@ -116,13 +127,20 @@ def hash_of(user: dict[str, Any], present: str) -> str:
     return present if verifies(user["password"], present) else hash_password(user["password"])
 
 
+def without_disk(user: dict[str, Any] | None) -> dict[str, Any]:
+    """What somebody has declared of a user."""
+    return {key: value for key, value in (user or {}).items() if key != "disk"}
+
+
 class Accounts:
     """The files that say who may log in and what they may do.
 
     A user's `session` in users.json is a random text that lasts as long as the password: the hub puts it into cookies.
     """
 
-    def __init__(self, directory: Path, users: list[dict[str, Any]], owner: int, keep_undeclared: bool) -> None:
+    def __init__(
+        self, directory: Path, users: list[dict[str, Any]], owner: int, keep_undeclared: bool, disks: Disks
+    ) -> None:
         self.directory, self.owner, self.keep_undeclared = directory, owner, keep_undeclared
         users = sorted(users, key=lambda user: str(user["name"]))
         self.names = [user["name"] for user in users]
@@ -144,9 +162,10 @@ class Accounts:
             session = self.old.get(user["name"], {}).get("session")
             if not session or user["name"] in self.new_passwords:
                 session = secrets.token_hex(16)
+            state = disks.state(user["name"])
             rights = {"admin": bool(user.get("admin", False)), "groups": sorted(set(user.get("groups") or []))}
             uid = {"uid": user["uid"]} if user.get("uid") else {}
-            self.new[user["name"]] = {**rights, **uid, "session": session}
+            self.new[user["name"]] = {**rights, **uid, "session": session, **({"disk": state} if state else {})}
 
     def write(self, *, pretend: bool) -> bool:
         """Write what differs; returns whether anything did."""
@@ -178,13 +197,19 @@ class Accounts:
             record.end(fingerprints)
         return changed
 
+    def mark(self, name: str, state: str | None) -> None:
+        """Tell hub and guard of a user's disk; see Disks.state."""
+        if self.new[name].get("disk") != state:
+            self.new[name] = without_disk(self.new[name]) | ({"disk": state} if state else {})
+            self.write(pretend=False)
+
     def changes(self) -> dict[str, list[str]]:
         """Names of accounts added, removed and updated."""
         stayed = [name for name in self.names if name in self.old_passwd]
         return {
             "added": [name for name in self.names if name not in self.old_passwd],
             "removed": sorted(set(self.old_passwd) - set(self.names)),
-            "updated": [name for name in stayed if self.new[name] != self.old.get(name)],
+            "updated": [name for name in stayed if without_disk(self.new[name]) != without_disk(self.old.get(name))],
         }
 
     def last_admin_gone(self) -> bool:
@@ -206,36 +231,6 @@ class Accounts:
         )
         file = str(self.directory / contract.USERS_LIST)
         return {"before_header": file, "after_header": file, "before": "".join(old), "after": "".join(new)}
-
-
-def named(text: str, names: list[str]) -> list[str]:
-    """[text with the names in place of {}], or nothing without names; many are counted."""
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    return [text.format(shown)] if names else []
-
-
-def said_of_hub(found: dict[str, Any], users: dict[str, Any], *, pretend: bool) -> list[str]:
-    """The differences that the hub found, one line a kind: what was done, or with pretend what would be."""
-    kinds = [
-        ("Mended in the hub's database: {}", "Would be mended in the hub's database: {}", found.get("mended", [])),
-        ("Added to the hub: {}", "Would be added to the hub: {}", found["add"]),
-        (
-            "Removed from the hub, with sessions and tokens: {}",
-            "Would be removed from the hub, with sessions and tokens: {}",
-            found["remove"],
-        ),
-        (
-            "Their servers were running, and are stopped: {}",
-            "Their servers are running, and would be stopped: {}",
-            found["running"],
-        ),
-        ("Admin now: {}", "Would be admin: {}", found["promote"]),
-        ("No admin any more: {}", "Would be no admin any more: {}", found["demote"]),
-        ("Sessions ended: {}", "Sessions would be ended: {}", found["log_out"]),
-        ("Other groups: {}", "Would have other groups: {}", sorted(name for name in found["groups"] if name in users)),
-        ("Groups removed: {}", "Groups would be removed: {}", found["remove_groups"]),
-    ]
-    return [line for done, would, names in kinds for line in named(would if pretend else done, names)]
 
 
 def present_url(url: str, settings: Path) -> str:
@@ -288,14 +283,16 @@ def reconcile(module: AnsibleModule, accounts: Accounts) -> dict[str, Any] | Non
         return None
 
 
-def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: set[str], *, pretend: bool) -> list[str]:
-    """Those of the names whose home nobody ever had here, each with the nearest of somebody who is gone.
+def unknown_homes(
+    accounts: Accounts, deleted: list[str], homes: Homes, left: set[str], *, pretend: bool
+) -> dict[str, str]:
+    """Those of the names whose home nobody ever had here, as they are told: with the nearest of somebody who is gone.
 
     left: who goes in this run. A name stays in the variable for years after its home is deleted, so the file has those
     that need not be spoken of any more.
     """
     if not deleted:
-        return []
+        return {}
     record = accounts.directory / contract.HOMES_DELETED
     try:
         known = set(record.read_text(encoding="utf-8").split())
@@ -307,28 +304,32 @@ def unknown_homes(accounts: Accounts, deleted: list[str], homes: Homes, left: se
     unknown = [name for name in deleted if name not in now]
     others = [name for name in homes.users() if name not in accounts.new] if unknown else []
     near = {name: difflib.get_close_matches(name, others, n=1) for name in unknown}
-    return [f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown]
+    return {name: f"{name} (did you mean {near[name][0]}?)" if near[name] else name for name in unknown}
 
 
-class Notes(NamedTuple):
-    """Lines of the report: what was done, or would be, and what is only told."""
-
-    done: list[str]
-    told: list[str]
-
-
-def settle_homes(module: AnsibleModule, accounts: Accounts, listed: list[dict[str, Any]], hub: dict[str, Any]) -> Notes:
-    """Move and delete homes as the list says, once the hub has stopped the servers; hub: what it found."""
-    homes = Homes(module.params["project"], pretend=module.check_mode)
+def settle_homes(
+    module: AnsibleModule, accounts: Accounts, listed: list[dict[str, Any]], hub: dict[str, Any], disks: Disks
+) -> Notes:
+    """Move, archive and delete homes, and make disks, as declared, once the hub has stopped servers; hub: its finds."""
+    mounted = disks.mount()
+    homes = Homes(module.params["project"], pretend=module.check_mode, disks=disks)
     renamed = {user["name"]: user["renamed_from"] for user in listed if user.get("renamed_from")}
-    deleted = module.params["delete_homes"]
-    done = (homes.move(renamed) if renamed else []) + (homes.delete(deleted) if deleted else [])
+    deleted, to_archive = module.params["delete_homes"], module.params["archive_homes"]
+    done = homes.move(renamed) if renamed else []
+    archived = homes.meant(to_archive, {*accounts.new, *renamed.values(), *deleted}) if to_archive else []
+    done += (homes.archive(archived) if archived else []) + (homes.delete(deleted) if deleted else [])
     left = {*accounts.old, *hub.get("remove", [])}
-    unknown = unknown_homes(accounts, deleted, homes, left, pretend=module.check_mode)
-    gone = left - {*accounts.new, *renamed.values(), *deleted}
+    told = []
+    unknown = unknown_homes(accounts, [*deleted, *archived], homes, left, pretend=module.check_mode)
+    for variable, names in (("delete_homes", deleted), ("archive_homes", archived)):
+        strange = [said for name, said in unknown.items() if name in names]
+        told += named(f"In jupyterhub_home_{variable}, but there is no home of that name: {{}}", strange)
+    gone = left - {*accounts.new, *renamed.values(), *deleted, *archived}
     kept = [volume for name in sorted(gone) for volume in homes.of(name)]
-    told = named("In jupyterhub_home_delete_homes, but there is no home of that name: {}", unknown)
-    return Notes(done, told + named("Their files are kept, in the volumes {}", kept))
+    told += named("Their files are kept, in the volumes {}", kept)
+    coming = {new for new, old in renamed.items() if module.check_mode and disks.has(old)}
+    settled = disks.settle([name for name in accounts.names if name not in coming], accounts.mark)
+    return Notes(mounted.done + done + settled.done, mounted.told + told + settled.told)
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -342,6 +343,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "decides": {"type": "bool", "default": False},
     "servers": {"type": "dict", "required": True},
     "delete_homes": {"type": "list", "elements": "str", "required": True},
+    "archive_homes": {"type": "list", "elements": "str", "required": True},
+    "disk_limit": {"type": "int", "default": 0},
+    "volumes": {"type": "path", "default": "/var/lib/docker/volumes"},
     "timeout": {"type": "int", "default": 120},
 }
 
@@ -350,7 +354,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     wanted, pretend = module.params, module.check_mode
     listed = [user for user in json.loads(wanted["users"]) if user.get("state", "present") == "present"]
-    accounts = Accounts(Path(wanted["directory"]), listed, wanted["owner"], wanted["keep_undeclared"])
+    program = Path(wanted["directory"]).parent / contract.DISKS_PROGRAM
+    disks = Disks(wanted["project"], program, Path(wanted["volumes"]).resolve(), wanted["disk_limit"], pretend=pretend)
+    accounts = Accounts(Path(wanted["directory"]), listed, wanted["owner"], wanted["keep_undeclared"], disks)
     accounts_changed = accounts.changes()
     diffs = [accounts.diff()]
     changed = accounts.write(pretend=pretend)
@@ -366,7 +372,7 @@ def main() -> None:
         found = reconcile(module, accounts)
         if found is not None:
             differences = said_of_hub(found, accounts.new, pretend=pretend) if found else []
-            homes = settle_homes(module, accounts, listed, found)
+            homes = settle_homes(module, accounts, listed, found, disks)
             changed = changed or bool(differences or homes.done)
             notes += differences + homes.done + homes.told
     except HubError as error:

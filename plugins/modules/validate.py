@@ -32,6 +32,10 @@ EXAMPLES = r"""
   register: __jupyterhub_home_checked
 """
 RETURN = r"""
+local_url:
+  description: Address of the hub for the machine itself, through the proxy.
+  type: str
+  returned: with the entry points main and status
 settings:
   description: >-
     The variables by their names without prefix, each in its type, the mounts one for each folder; without users

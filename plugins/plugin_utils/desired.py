@@ -10,7 +10,9 @@ import yaml
 from ansible.parsing.yaml.dumper import AnsibleDumper
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.addresses import invitation, local_url
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import backup_settings, secret_settings
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import compose_project, watch_unit
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.disks import disks_unit, notes_about_disks, volumes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
     has_other_login,
     hub_settings,
@@ -19,8 +21,13 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.hub import (
 )
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.images import SHARED, digest, tree
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.machine import notes_about_disk
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import notes_about_schedule, schedule_files
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import (
+    notes_about_schedule,
+    schedule_files,
+    timers,
+)
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.systems import docker_needs, notes_about
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import size_in_bytes
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.walls import (
     network_label,
     notes_about_walls,
@@ -91,24 +98,39 @@ def project_files(settings: dict[str, Any], compose: dict[str, Any], spawner: An
 
 
 def places(settings: dict[str, Any]) -> dict[str, Any]:
-    """Where the tasks find things on the machine."""
+    """Where the tasks find things on the machine, and whose they are."""
     project, directory = settings["project"], settings["directory"]
     return {
+        "hub_id": contract.HUB.user,
+        "for_the_hub": FOR_THE_HUB,
         "exact_folders": contract.exact_folders(),
         "images_folder": contract.IMAGES,
         "users_folder": f"{directory}/{contract.USERS}",
         "users_token": f"{directory}/{contract.USERS_TOKEN}",
+        "installed_note": contract.INSTALLED,
         "compose_file": f"{directory}/{contract.COMPOSE_FILE}",
         "watch_unit": f"{directory}/{contract.watch_file(project)}",
         "walls_unit": f"{directory}/{contract.walls_file(project)}",
-        "renew_units": [
-            f"{directory}/{contract.renew_file(unit)}"
-            for unit in (contract.renew_timer(project), contract.renew_service(project))
-        ],
+        "disks_unit": f"{directory}/{contract.disks_file(project)}",
+        "backup_settings": contract.BACKUP_SETTINGS if settings["backup"] else "",
         "walls_command": walls_command(settings, "set"),
         "hub_container": contract.container(project, contract.HUB.name),
         "guard_container": contract.container(project, contract.GUARD.name) if settings["guard"] else "",
     }
+
+
+def notes(good: dict[str, Any], machine: dict[str, Any], images: dict[str, Any]) -> list[str]:
+    """What is to be said of the machine at the end of the run."""
+    list_decides = not has_other_login(good["config"], good["extra_config"])
+    return [
+        *notes_about(machine),
+        *notes_about_walls(good, machine),
+        *notes_about_schedule(good, machine),
+        *notes_about_disks(good, machine, list_decides=list_decides),
+        *([] if good["guard"] else [WITHOUT_GUARD]),
+        # Only when a run has much to do: the owner has read it, and may want it so.
+        *(notes_about_disk(good, machine) if images["missing"] else []),
+    ]
 
 
 def desired(
@@ -120,8 +142,8 @@ def desired(
     role: the role's folder. Returns, without the owner's secrets, `docker` (see docker_needs), `notes` (of the
     machine, for the report), `images`, `hub`, `spawner` (their settings), `files` (below the role's folder on the
     machine), `contexts` (those of them that builds need), `files_digest`, `trial_digest` ('nothing' without a trial),
-    `local_url`, `invitation` (lines), `list_decides` (whether the list of users decides whom the hub knows) and the
-    places of `places`.
+    `local_url`, `invitation` (lines), `list_decides` (whether the list of users decides whom the hub knows), `timers`,
+    `backup` (see there) and the places of `places`.
     """
     config, extra = good["config"], good["extra_config"]
     hub, tags = hub_settings(good), images["tags"]
@@ -144,30 +166,27 @@ def desired(
         contract.WALLS_RULES: {"content": rules(good, network)},
         contract.WATCH_PROGRAM: {"src": str(role / "files/watch/watch")},
         contract.WALLS_PROGRAM: {"src": str(role / "files/walls/walls")},
+        contract.DISKS_PROGRAM: {"src": str(role / "files/disks/disks")},
+        contract.disks_file(good["project"]): {"content": disks_unit(good, machine)},
     }
     whole = {path: with_content(file) for path, file in files.items()}
     return {
         "docker": docker_needs(good, machine),
-        "notes": [
-            *notes_about(machine),
-            *notes_about_walls(good, machine),
-            *notes_about_schedule(good, machine),
-            *([] if good["guard"] else [WITHOUT_GUARD]),
-            # Only when a run has much to do: the owner has read it, and may want it so.
-            *(notes_about_disk(good, machine) if images["missing"] else []),
-        ],
+        "notes": notes(good, machine, images),
         "images": images,
         "hub": hub,
         "spawner": spawner,
         "contexts": there,
         "files": files,
-        "files_digest": digest(whole, secret, extra, writers()),
+        "files_digest": digest(whole, secret, extra, secret_settings(good), writers()),
         "trial_digest": trial,
         "local_url": local_url(good),
         "invitation": invitation(good, machine["addresses"]),
-        "hub_id": contract.HUB.user,
         "network": network,
-        "for_the_hub": FOR_THE_HUB,
+        "disk_limit": size_in_bytes(good["disk_limit"]) or 0,
+        "volumes": volumes(machine),
         **places(good),
+        "timers": timers(good, machine),
+        "backup": backup_settings(good, machine),
         "list_decides": not has_other_login(config, extra),
     }

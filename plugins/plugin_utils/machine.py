@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.disks import check_disks
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import check_folders, check_way
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.plain import CA_BUNDLE, good_port
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, THIS_MACHINE, Report
@@ -164,6 +165,7 @@ def check_machine(good: dict[str, Any], machine: dict[str, Any], report: Report,
     check_parts(good, machine, report)
     check_limits(good, machine, report)
     check_firewall(machine, report)
+    check_disks(good, machine, report)
     check_overlap(good, machine, report)
     check_schedule(good, machine, report)
     # Where the list has a mistake, who has which uid is not known yet.

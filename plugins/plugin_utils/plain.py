@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import plain_path
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Report
-from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import CALENDAR
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.schedule import CALENDAR, DAYS_OF_WEEK
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, said, size_in_bytes
 
 # Debian's own, and the default.
@@ -48,6 +49,16 @@ def better_size(text: str, otherwise: str) -> str:
     return folded if folded != text and (size_in_bytes(folded) or 0) >= 256 * 2**20 else otherwise
 
 
+def better_time(text: str, example: str) -> str:
+    """The time that was probably meant, such as Mon 03:30 by "Monday 3.30", in quotes; else the example."""
+    found = re.fullmatch(r"(?:([A-Za-z]{2,9})[,. ]+)?([0-9]{1,2})[:.]([0-9]{2})", text.strip())
+    if not found:
+        return example
+    days = [day for day in DAYS_OF_WEEK if found[1] and found[1].lower().startswith(day[:2].lower())]
+    better = " ".join([*days, f"{int(found[2]):02}:{found[3]}"])
+    return f'"{better}"' if CALENDAR.fullmatch(better) and (days or not found[1]) else example
+
+
 def better_base_url(text: str) -> str:
     """A base URL that is like this one and can be used."""
     if "://" in text or len(text) > 60:
@@ -78,6 +89,11 @@ def is_page(path: str) -> bool:
 def is_enough_memory(text: str) -> bool:
     """Whether a server can live with that much; '' is no limit."""
     return not text or 256 * 2**20 <= (size_in_bytes(text) or 0) <= 2**50
+
+
+def is_enough_disk(text: str) -> bool:
+    """Whether a file system of that size is of use, and ext4 can keep it in a file; '' is no limit."""
+    return not text or 256 * 2**20 <= (size_in_bytes(text) or 0) <= 2**43
 
 
 def limit(low: float, high: float) -> Callable[[float], bool]:
@@ -130,6 +146,12 @@ RULES = (
         lambda text: better_size(text, "2G"),
     ),
     Rule(
+        "disk_limit",
+        is_enough_disk,
+        'is not a size from 256M to 8T, with K, M, G or T (no limit: "").',
+        lambda text: better if is_enough_disk(better := better_size(text, "20G")) else "20G",
+    ),
+    Rule(
         "free_disk_min",
         lambda text: size_in_bytes(text) is not None,
         "is not a size with K, M, G or T.",
@@ -149,11 +171,14 @@ RULES = (
         )
         for name in ("user_image", "base_image")
     ),
-    Rule(
-        "renew",
-        lambda text: not text or bool(CALENDAR.fullmatch(text)),
-        "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
-        EXAMPLE_VALUES[f"{PREFIX}renew"],
+    *(
+        Rule(
+            name,
+            lambda text: not text or bool(CALENDAR.fullmatch(text)),
+            "is not a time such as 04:30, alone for every day or after days such as Sun or Tue,Fri.",
+            partial(better_time, example=EXAMPLE_VALUES[PREFIX + name]),
+        )
+        for name in ("renew", "backup")
     ),
     Rule(
         "ca_bundle",

@@ -65,8 +65,10 @@ def docker_needs(settings: dict[str, Any], machine: dict[str, Any]) -> dict[str,
         *(["docker-cli"] if installed and not docker["client"] else []),
         *(["mmdebstrap"] if not settings["base_image"] and "mmdebstrap" not in programs else []),
         *(["nftables"] if "nft" not in programs else []),
+        *(["e2fsprogs"] if settings["disk_limit"] and "mkfs.ext4" not in programs else []),
         *(["iproute2"] if "ip" not in programs else []),  # lists the machine's addresses
         *([system.buildx] if buildx_missing and system.buildx else []),
+        *(["restic"] if settings["backup"] and "restic" not in programs else []),
         *(["python3-venv", "ca-certificates"] if wheel else []),
     ]
     works = docker["version"] and docker["compose"] and not buildx_missing and not docker["rules_gone"]

@@ -8,11 +8,17 @@ from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREF
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import said
 
 
+def check_root(machine: dict[str, Any], report: Report) -> None:
+    """Whether the tasks run as root, without whom little can be seen and nothing removed."""
+    if not machine["root"]:
+        report.add(THIS_MACHINE, "the tasks do not run as root.", "become: true, as playbooks/uninstall.yml does")
+
+
 def check_uninstall(good: dict[str, Any], machine: dict[str, Any], report: Report) -> None:
     """Whether what is to be removed is there, and is no other project's."""
     project, directory = good["project"], good["directory"]
+    check_root(machine, report)
     if not machine["root"]:
-        report.add(THIS_MACHINE, "the tasks do not run as root.", "become: true, as playbooks/uninstall.yml does")
         return
     if "belongings" not in machine:
         report.add(
@@ -25,7 +31,7 @@ def check_uninstall(good: dict[str, Any], machine: dict[str, Any], report: Repor
     others = {name: folder for name, folder in machine["projects"].items() if name != project}
     if machine["owner"] not in ("", project):
         others.setdefault(machine["owner"], directory)
-    if not any(machine["belongings"].values()):
+    if not any(machine["belongings"].values()) and not good["delete_packages"]:
         lines = [
             f"{PREFIX}project: {name}" + (f" and {PREFIX}directory: {folder}" if folder not in ("", directory) else "")
             for name, folder in sorted(others.items())

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
+from ansible_collections.jupyterhub.home.plugins.module_utils.archive import shown_size
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import nearest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report, some
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.values import EXAMPLE_VALUES, check_keys, said
@@ -43,7 +44,8 @@ def plain_user_name(name: str) -> bool:
 
 def check_user_name(where: Place, name: str, report: Report) -> None:
     """A name must be one that PAM, Docker and a volume can all carry."""
-    folded = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    folded = re.sub(r"[^a-z0-9_-]+", "-", letters.lower()).strip("-").lstrip("0123456789-")[:32].rstrip("-")
     hint = f"name: {folded if plain_user_name(folded) and folded not in RESERVED else 'alice'}"
     if name in RESERVED:
         report.add(where, f"the name {name!r} belongs to the system.", f"name: {name}1")
@@ -174,10 +176,14 @@ def check_users(
                 )
 
 
-def check_leaving(users: list[dict[str, Any]], delete_homes: list[str], report: Report) -> None:
-    """Old names of users, and users whose files are to be deleted: nobody of them may be declared, too."""
+def check_leaving(users: list[dict[str, Any]], delete: list[str], archive: list[str], report: Report) -> None:
+    """Old names of users, and users whose files are to go: nobody of them may be declared, too.
+
+    delete, archive: whose homes are deleted, and those before which they are archived.
+    """
     declared = {user["name"] for user in users if isinstance(user.get("name"), str) and present(user)}
     heirs: dict[str, str] = {}
+    going = {"delete_homes": delete, "archive_homes": archive}
     for number, user in enumerate(users, 1):
         old = user.get("renamed_from")
         if not isinstance(old, str) or not present(user):
@@ -185,19 +191,56 @@ def check_leaving(users: list[dict[str, Any]], delete_homes: list[str], report: 
         heir = shown_user(user, number)
         where = Place(f"{PREFIX}users").within(f"user {heir}")
         if old in declared:
-            report.add(where, f"renamed_from is {said(old)}, who is in the list.", "take one of the two away")
+            report.add(
+                where,
+                f"renamed_from is {said(old)}, who is in the list.",
+                f"only one of the two, {said(old)} or renamed_from",
+            )
         elif old in heirs:
             report.add(where, f"user {heirs[old]} is renamed from {said(old)}, too.", "renamed_from with one of them")
-        elif old in delete_homes:
-            report.add(f"{PREFIX}delete_homes", f"the files of {said(old)} go to user {heir}.", "one of the two")
+        else:
+            for variable in [variable for variable, names in going.items() if old in names]:
+                report.add(f"{PREFIX}{variable}", f"the files of {said(old)} go to user {heir}.", "one of the two")
         heirs[old] = heir
-    for name in delete_homes:
-        if name in declared:
+    for variable, loss in (("delete_homes", "would lose all files"), ("archive_homes", "may be at work")):
+        for name in [name for name in going[variable] if name in declared]:
             report.add(
-                f"{PREFIX}delete_homes",
-                f"{said(name)} is in {PREFIX}users, and would lose all files.",
+                f"{PREFIX}{variable}",
+                f"{said(name)} is in {PREFIX}users, and {loss}.",
                 f"{{name: {name}, state: absent}} there, or take it away here",
             )
+    if contract.EVERYBODY in delete:
+        report.add(
+            f"{PREFIX}delete_homes",
+            f"{said(contract.EVERYBODY)} is no user; all who are gone at once can be archived, and then deleted.",
+            f'{PREFIX}archive_homes: ["{contract.EVERYBODY}"], or their names here',
+        )
+    for name in [name for name in archive if name in delete]:
+        report.add(
+            f"{PREFIX}archive_homes",
+            f"{said(name)} is in {PREFIX}delete_homes, too.",
+            f"{said(name)} in one of the two alone",
+        )
+
+
+def check_archive(good: dict[str, Any], list_decides: bool, lack: dict[str, int], report: Report) -> None:
+    """Whether it can be told who is gone, and whether archives find room. lack: see M(jupyterhub.home.probe)."""
+    variable = f"{PREFIX}archive_homes"
+    if contract.EVERYBODY in good["archive_homes"] and (not list_decides or good["undeclared_users"] == "keep"):
+        report.add(
+            variable,
+            f"{said(contract.EVERYBODY)} is everybody who is not in {PREFIX}users, but the hub may have users that are "
+            "not in it.",
+            f"{variable}: [alice], with the name of each who is gone (make homes lists them)",
+        )
+    elif lack:
+        needed, free = shown_size(lack["needed"]), shown_size(lack["free"])
+        place = contract.archives(good["project"])
+        report.add(
+            variable,
+            f"the archives need up to {needed}, and where {place} is, or would be, are {free} free.",
+            f"fewer names at a time, make room, or mount a larger disk at {place}",
+        )
 
 
 def passwords_count(good: dict[str, Any]) -> bool:

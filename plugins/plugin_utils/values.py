@@ -16,7 +16,13 @@ JOVYAN = 1000
 SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMGT]?)")
 SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # May hold passwords, so a message never shows what is in them.
-SECRET = {f"{PREFIX}{name}" for name in ("users", "config", "extra_config")}
+SECRET = {
+    f"{PREFIX}{name}"
+    for name in (
+        "users", "config", "extra_config", "backup_repository", "backup_password", "backup_environment",
+        "backup_notify",
+    )
+}  # fmt: skip
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
     "path": ((str,), "a path"),
@@ -27,17 +33,25 @@ TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "dict": ((dict,), "a dictionary"),
 }
 # What to write where the default is empty and says nothing about the form.
+TIMES = (f"{PREFIX}renew", f"{PREFIX}backup")
 EXAMPLE_VALUES = {
     f"{PREFIX}users": '[{name: alice, password: "...", admin: true}]',
     f"{PREFIX}mounts": f"[{{source: /home/alice, target: {WORK_FOLDER}, users: [alice]}}]",
     f"{PREFIX}delete_homes": "[alice]",
     f"{PREFIX}allow": '["192.168.1.5:445", 192.168.1.0/24]',
     f"{PREFIX}subnet": "10.77.0.0/24",
+    f"{PREFIX}disk_limit": "20G",
     f"{PREFIX}user_packages": '["numpy>=2", pandas]',
     f"{PREFIX}hub_packages": "[oauthenticator]",
     f"{PREFIX}user_image": "quay.io/jupyter/scipy-notebook:latest",
     f"{PREFIX}base_image": "debian:13",
     f"{PREFIX}renew": '"Sun 04:30"',
+    f"{PREFIX}backup_repository": "/mnt/disk/jupyterhub",
+    f"{PREFIX}backup_password": '"...", in quotes',
+    f"{PREFIX}backup_environment": '{AWS_ACCESS_KEY_ID: "..."}',
+    f"{PREFIX}backup": '"03:30"',
+    f"{PREFIX}backup_notify": "https://ntfy.sh/...",
+    f"{PREFIX}backup_keep": "{daily: 7, weekly: 5, monthly: 12}",
     f"{PREFIX}config": "{Spawner: {start_timeout: 120}}",
     f"{PREFIX}extra_config": "|, and below it Python, indented by two spaces",
 }
@@ -97,6 +111,11 @@ def example_of(name: str, value: Any, spec: dict[str, Any]) -> str:
     if spec.get("type") == "bool" and isinstance(value, str):
         meant = {"yes": "true", "true": "true", "on": "true", "1": "true"}.get(value.lower(), "false")
         return f"{name}: {meant}, without quotes; on the command line -e {name}={meant}"
+    if name in TIMES and type(value) is not bool and isinstance(value, int) and 0 <= value < 24 * 60:
+        return f'{name}: "{value // 60:02}:{value % 60:02}", in quotes, for without them YAML makes a number of a time'
+    if spec.get("type") == "list" and spec.get("elements") == "str" and isinstance(value, str) and value.strip():
+        plain = value.isprintable() and '"' not in value and len(value) <= 60
+        return f'{name}: ["{value}"]' if plain else f"{name}: [...]"
     default = yaml.safe_dump(spec.get("default"), default_flow_style=True).splitlines()[0]
     return f"{name}: {EXAMPLE_VALUES.get(name, default)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.backup import check_backup
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.config import check_config, check_extra_config
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.mounts import expand_mounts
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.names import check_names
@@ -34,11 +35,12 @@ def check_variables(variables: dict[str, Any], specs: dict[str, Any], report: Re
     complete = not report.about("users")
     check_plain(good, specs, report)
     check_walls(good, report)
+    check_backup(good, report)
     check_packages(good, report)
     check_config(good["config"], report)
     check_extra_config(good["extra_config"], report)
     check_users(good["users"], specs[f"{PREFIX}users"]["options"], pam, good["allow_no_users"], report)
-    check_leaving(good["users"], good["delete_homes"], report)
+    check_leaving(good["users"], good["delete_homes"], good["archive_homes"], report)
     names = [user["name"] for user in good["users"] if isinstance(user.get("name"), str) and present(user)]
     options = specs[f"{PREFIX}mounts"]["options"]
     good["mounts"] = expand_mounts(good["mounts"], options, names, pam and complete, report)

@@ -23,6 +23,7 @@ PRIVATE = (
 )  # fmt: skip
 HOME = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")  # of RFC 1918
 PRIVATE_6 = ("::/127", "::ffff:0:0/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/9", "ff00::/8")
+LARGEST = {4: 8, 6: 7}  # of private networks, by version of IP, in bits of their prefix
 HUB_PORT = 8081
 # What an IPv6 host must be told by its neighbours.
 NEIGHBOURS = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }"
@@ -121,7 +122,14 @@ def instead_of(text: str) -> str:
 def check_walls(good: dict[str, Any], report: Report) -> None:
     """Check what is opened, and the network's addresses; both have their defaults where they are wrong."""
     for text in good["allow"]:
-        if not opening_of(text):
+        opening = opening_of(text)
+        if opening and opening.network.prefixlen < LARGEST[opening.network.version]:
+            report.add(
+                f"{PREFIX}allow",
+                f"{said(text)} is more than a network at home: nearly everything would be open.",
+                f"{PREFIX}allow: {EXAMPLE_VALUES[f'{PREFIX}allow']}",
+            )
+        elif not opening:
             report.add(
                 f"{PREFIX}allow",
                 f"{said(text)} is no IP address or network, with or without a port.",
@@ -131,8 +139,17 @@ def check_walls(good: dict[str, Any], report: Report) -> None:
         good["allow"] = []
     subnet = good["subnet"]
     if subnet and (why := subnet_problem(subnet)):
-        report.add(f"{PREFIX}subnet", f"{said(subnet)} {why}.", f"{PREFIX}subnet: {EXAMPLE_VALUES[f'{PREFIX}subnet']}")
+        report.add(f"{PREFIX}subnet", f"{said(subnet)} {why}.", f"{PREFIX}subnet: {better_subnet(subnet)}")
         good["subnet"] = ""
+
+
+def better_subnet(text: str) -> str:
+    """The subnet that was probably meant."""
+    try:
+        better = str(ipaddress.IPv4Network(text if "/" in text else f"{text}/24", strict=False))
+    except ValueError:
+        better = ""
+    return better if better and not subnet_problem(better) else EXAMPLE_VALUES[f"{PREFIX}subnet"]
 
 
 def subnet_problem(text: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from order import pytest_collection_modifyitems
 from sessions import ClientFactory, login, serve, url
 
-__all__ = ["ClientFactory", "login", "serve", "url"]
+__all__ = ["ClientFactory", "login", "pytest_collection_modifyitems", "serve", "url"]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 import requests
 from client import HubClient, wait_until
 from conftest import ClientFactory
-from machine import playbook
+from machine import loop_devices, playbook
 from testinfra.host import Host
 
 MIB = 2**20
@@ -266,11 +266,9 @@ def small_work(request: pytest.FixtureRequest, host: Host, login: ClientFactory)
     login("alice").stop()
     folder = host.check_output(f"docker volume inspect --format '{{{{.Mountpoint}}}}' {ALICE}")
     host.check_output("command -v mkfs.ext4 || (apt-get -qq update && apt-get -qq install e2fsprogs)")
-    host.check_output("test -e /dev/loop-control || mknod /dev/loop-control c 10 237")
-    device = host.check_output("losetup --find").split()[0]  # it may say that the node is not there
-    host.check_output(f"test -e {device} || mknod {device} b 7 {device.removeprefix('/dev/loop')}")
+    loop_devices(host)
     host.check_output(f"truncate --size 64M /root/small.ext4 && mkfs.ext4 -q -m {request.param} /root/small.ext4")
-    host.check_output(f"mount -o loop={device} /root/small.ext4 {folder} && chown 1000:100 {folder}")
+    host.check_output(f"mount -o loop /root/small.ext4 {folder} && chown 1000:100 {folder}")
     yield folder, request.param
     login("alice").stop()
     host.check_output(f"umount {folder} && rm /root/small.ext4")

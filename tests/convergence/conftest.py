@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from machine import playbook
+from order import pytest_collection_modifyitems
 from story import Story
 from testinfra.host import Host
 from world import World
+
+__all__ = ["pytest_collection_modifyitems"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

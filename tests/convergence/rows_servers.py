@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
+from machine import loop_devices
 from rows import Row, in_server
 from world import World
 
@@ -34,6 +35,21 @@ def processors(world: World) -> float:
 
 def processes(world: World) -> int:
     return int(world.server_container("alice")["HostConfig"]["PidsLimit"] or 0)
+
+
+def mountable(world: World) -> None:
+    """Users whose servers run get a disk when they have stopped: alice's may run since another file of tests."""
+    loop_devices(world.host)
+    world.session("alice").stop()
+
+
+def disk(world: World) -> float | str:
+    """The size of the file system of home, work folder and /tmp, in halves of a GiB."""
+    places = "('/home/jovyan', '/home/jovyan/work', '/tmp')"
+    found = world.compute("alice", f"import os, shutil; print(*(shutil.disk_usage(one).total for one in {places}))")
+    sizes = {round(int(size) / 2**29) / 2 for size in found.split()}
+    assert len(sizes) == 1
+    return sizes.pop() if max(sizes) <= 2 else "the machine's"
 
 
 def culler_timeout(world: World) -> int:
@@ -74,6 +90,14 @@ ROWS = [
     Row("jupyterhub_home_memory_limit", memory, first=("600M", (600, 600)), then=("", (0, 0)), default=(2048, 2048)),
     Row("jupyterhub_home_cpu_limit", processors, first=(1.5, 1.5), then=(0.5, 0.5), default=0.0),
     Row("jupyterhub_home_pids_limit", processes, first=(300, 300), then=(0, 0), default=2048),
+    Row(
+        "jupyterhub_home_disk_limit",
+        disk,
+        first=("1G", 1),
+        then=("512M", 0.5),
+        default="the machine's",
+        before=mountable,
+    ),
     Row("jupyterhub_home_idle_timeout", culler_timeout, first=(3600, 3600), then=(0, 0), default=42000),
     Row(
         "jupyterhub_home_mounts",

@@ -52,21 +52,25 @@ def strangers(world: World) -> list[str]:
     return [record["name"] for record in answer.json() if record["name"] == "stranger"]
 
 
-HOMES = ("leftfirst", "leftthen")
+HOMES, ARCHIVED = ("leftfirst", "leftthen"), ("tarfirst", "tarthen")
 
 
 def leave_homes(world: World) -> None:
-    """The volumes of two users who are gone."""
-    for name in HOMES:
+    """The volumes of users who are gone."""
+    for name in (*HOMES, *ARCHIVED):
         labels = f"--label jupyterhub-home.project={PROJECT} --label jupyterhub-home.user={name}"
         for volume in (f"{PROJECT}-user-{name}", f"{PROJECT}-user-{name}-home"):
             world.host.check_output(f"docker volume create {labels} {volume}")
 
 
-def homes(world: World) -> list[str]:
-    """Those of the two of whom something is still there."""
-    volumes = world.host.check_output("docker volume ls --quiet")
-    return [name for name in HOMES if f"{PROJECT}-user-{name}" in volumes]
+def homes_of(names: tuple[str, ...]) -> Callable[[World], list[str]]:
+    """Those of the names of whom something is still there."""
+
+    def homes(world: World) -> list[str]:
+        volumes = world.host.check_output("docker volume ls --quiet")
+        return [name for name in names if f"{PROJECT}-user-{name}" in volumes]
+
+    return homes
 
 
 # Prints a server's uid, and which files in home and work folder are another's. From the second time on there are some.
@@ -160,11 +164,18 @@ ROWS = [
     ),
     Row(
         "jupyterhub_home_delete_homes",
-        homes,
+        homes_of(HOMES),
         before=leave_homes,
         first=([HOMES[0]], [HOMES[1]]),
         then=([HOMES[1]], [HOMES[0]]),
         default=list(HOMES),
+    ),
+    Row(
+        "jupyterhub_home_archive_homes",
+        homes_of(ARCHIVED),
+        first=([ARCHIVED[0]], [ARCHIVED[1]]),
+        then=([ARCHIVED[1]], [ARCHIVED[0]]),
+        default=list(ARCHIVED),
     ),
     Row("jupyterhub_home_admin_access", admin_enters, first=(True, 200), then=(False, 403), default=200),
 ]

@@ -113,7 +113,6 @@ def test_images_removed(story: Story, host: Host) -> None:
     assert [after[name] for name in ("proxy", "user-alice")] == [before[name] for name in ("proxy", "user-alice")]
     done = story.run({"jupyterhub_home_users": USERS})
     assert done.returncode == 0 and changed_tasks(done.stdout) == [], done.stdout[-3000:]
-    story.reconnect()  # a build may take longer than a server waits for an answer to its pings
     story.still_counting()
 
 
@@ -244,6 +243,7 @@ def test_files_edited(story: Story, host: Host) -> None:
         "Found: hub/stray.py was put there by somebody else.",
     )
     assert "by hand" not in story.client("bob").get("/hub/home").text
+    story.settled()
 
 
 @pytest.mark.parametrize("taken_back", [False, True])

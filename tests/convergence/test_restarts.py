@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from client import HubClient, wait_until
 from conftest import Run
-from machine import containers
+from machine import containers, images_aside
 from rows import USERS
 from story import Story, changed_tasks
 from testinfra.host import Host
@@ -40,6 +41,7 @@ def test_only_what_changed_restarts(story: Story) -> None:
         assert change.tasks == tasks, variables
     change = story.change(restarts={"hub", "proxy", "guard"}, cuts=True)
     assert change.tasks == [FILES, START]
+    story.settled()
 
 
 def test_servers_on_older_settings_are_listed(story: Story) -> None:
@@ -82,10 +84,14 @@ def test_another_base_url(story: Story, host: Host) -> None:
     assert "base_url" not in story.run(given).stdout
 
 
+@pytest.mark.last
 def test_a_first_run_is_tried_out_truthfully(host: Host, run: Run) -> None:
-    """Last, because it removes everything first; images come back from the builder's cache."""
-    wiped = run({"jupyterhub_home_delete_data": True}, "playbooks/uninstall.yml")
-    assert wiped.returncode == 0, wiped.stdout[-3000:]
+    """It removes everything first, and the builder's cache; of the images, one is to be built."""
+    with images_aside(host):
+        wiped = run({"jupyterhub_home_delete_data": True}, "playbooks/uninstall.yml")
+        assert wiped.returncode == 0, wiped.stdout[-3000:]
+    named = "docker image ls --format '{{.Repository}}:{{.Tag}}' jupyterhub-home/hub"
+    host.check_output(f"docker image rm $({named})")
     look = "docker ps --all --quiet; docker volume ls --quiet; docker image ls --quiet | sort; ls /opt"
     before = host.check_output(look)
     tried = run({"jupyterhub_home_users": USERS}, "site.yml", "--check", "--diff")

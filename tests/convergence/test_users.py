@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from client import HubClient, wait_until
+from machine import ROOT
 from notes import foretold
 from story import DATABASE, Story, gone
 from testinfra.host import Host
@@ -17,6 +19,7 @@ ALICE = {"name": "alice", "password": "alice-test-secret"}
 BOB = {"name": "bob", "password": "bob-test-secret", "groups": ["family", "children"]}
 ANNE = {"name": "anne.o", "password": "anne.o-test-secret", "admin": True, "groups": ["family"]}
 USERS: list[dict[str, Any]] = [MIA, ALICE, BOB, ANNE]
+USERS_PAGE = ROOT / "docs/users.md"
 # What the hub takes without a restart must not even touch these.
 USERS_TASK = "jupyterhub_home : users | Make accounts, the hub and home volumes match the list"
 
@@ -117,6 +120,7 @@ def test_groups_follow(story: Story) -> None:
     assert foretold("Groups removed: family") in change.tried
     groups = story.client("mia").hub("GET", "/groups").json()
     assert {group["name"]: set(group["users"]) for group in groups} == {"children": {"alice"}, "lab": {"anne.o"}}
+    story.settled()
 
 
 def test_another_password(story: Story, host: Host) -> None:
@@ -135,6 +139,7 @@ def test_another_password(story: Story, host: Host) -> None:
     wait_until(lambda: not bob.http.get(api, timeout=30, allow_redirects=False).ok, "session in the server ended")
     assert accepted(story, token), "an API token that bob made for himself"
     after = shadow(host)
+    story.settled()
     assert after.pop("bob") != hashes.pop("bob")
     assert after == hashes
     # The server and its kernel went on.
@@ -161,6 +166,7 @@ def test_every_kind_of_hash(story: Story) -> None:
     for name in made:
         story.client(name, "correct horse")
         assert story.refuses(name, "wrong horse")
+    story.settled()
 
 
 def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
@@ -199,6 +205,47 @@ def test_a_renamed_user_has_the_files(story: Story, host: Host) -> None:
     note = "Home of anna deleted: jupyterhub-home-user-anna-home, jupyterhub-home-user-anna"
     assert note in change.output and foretold(note) in change.tried
     assert "anna" not in host.check_output("docker volume ls --quiet")
+    story.settled()
+
+
+def test_everybody_who_is_gone_is_archived(story: Story, host: Host) -> None:
+    """And the files come back from the archive as docs/users.md says."""
+    bob = story.serve("bob")
+    bob.save("kept.txt", "of bob\n")
+    bob.run(
+        "import os; os.chdir('/home/jovyan'); open('thesis.txt', 'w').write('of bob'); os.chmod('thesis.txt', 0o640); "
+        "os.link('thesis.txt', 'other'); os.symlink('kept.txt', 'work/link')"
+    )
+    change = story.change(users=[MIA, ALICE, ANNE], archive_homes=["*"])
+    assert change.tasks == [USERS_TASK]
+    where, both = "/var/backups/jupyterhub-home/archives", "jupyterhub-home-user-bob-home, jupyterhub-home-user-bob"
+    assert f"Home of bob would be archived in {where} and deleted: {both}" in change.tried
+    made = re.search(
+        rf"Home of bob archived in ({where}/bob_\S+\.tar) \(\d+ files .*\) and deleted: {both}", change.output
+    )
+    assert made, change.output[-4000:]
+    assert "jupyterhub-home-user-bob" not in host.check_output("docker volume ls --quiet")
+    assert host.check_output(f"stat -c %a:%U {where} {made[1]}").split() == ["700:root", "600:root"]
+    assert "jovyan" not in host.check_output(f"tar -tvf {made[1]}") and "home/thesis.txt" in host.check_output(
+        f"tar -tf {made[1]}"
+    )
+
+    story.change(users=USERS)
+    bob = story.serve("bob")
+    assert bob.run("import os; os.listdir('/home/jovyan/work')") == "[]"
+    bob.stop()
+    (commands,) = re.findall(
+        r"^```sh\n(cd /var/lib/docker/volumes\n.*?)^```", USERS_PAGE.read_text("utf-8"), re.M | re.S
+    )
+    host.check_output("bash -ec %s", re.sub(r"(?m)^archive=.*$", f"archive={made[1]}", commands))
+    bob = story.serve("bob")
+    assert bob.load("kept.txt") == "of bob\n"
+    assert bob.run("open('/home/jovyan/work/link').read()") == "'of bob\\n'"
+    same = "import os; a, b = (os.stat('/home/jovyan/' + n) for n in ('thesis.txt', 'other'))"
+    assert (
+        bob.run(f"{same}; a.st_ino == b.st_ino, oct(a.st_mode), a.st_uid == os.getuid()") == "(True, '0o100640', True)"
+    )
+    bob.stop()
 
 
 def test_users_that_an_admin_added(story: Story) -> None:
@@ -208,6 +255,7 @@ def test_users_that_an_admin_added(story: Story) -> None:
     assert not accepted(story, token)
     change = story.change(undeclared_users="keep")
     assert change.tasks == [USERS_TASK] and "guest" in story.rows()
+    story.settled()
     assert accepted(story, token) and story.refuses("guest")
     # Somebody who was declared once goes also then.
     story.change(users=[MIA, ALICE, ANNE], undeclared_users="keep")

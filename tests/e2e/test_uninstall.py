@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any
 
@@ -70,7 +71,29 @@ def test_uninstall_in_check_mode(host: Host) -> None:
     assert "Removed, " not in done.stdout
 
 
+ENGINE = """
+import http.client, json, socket
+engine = http.client.HTTPConnection("engine")
+engine.sock = socket.socket(socket.AF_UNIX)
+engine.sock.connect("/var/run/docker.sock")
+engine.request("GET", "/system/df")
+for record in json.load(engine.getresponse())["BuildCache"] or []:
+    print(record["Description"])
+"""
+
+
+def build_cache(host: Host) -> str:
+    """What the engine has of builds, a line each."""
+    return str(host.check_output("python3 -c %s", ENGINE))
+
+
 def test_uninstall_keeps_what_people_made(host: Host) -> None:
+    """And what others have built."""
+    host.check_output("mkdir /tmp/others && printf 'FROM scratch\\nCOPY . /others' >/tmp/others/Dockerfile")
+    host.check_output("DOCKER_BUILDKIT=1 docker build --quiet --tag others /tmp/others")
+    cache = build_cache(host)
+    theirs = "[1/1] COPY . /others" if "[1/1] COPY . /others" in cache else "fileop target"  # as Docker 20.10 has it
+    assert theirs in cache and "built for jupyterhub-home" in cache
     named = "docker volume ls --quiet --filter name=jupyterhub-home"  # not what goes with a container
     before = [name for name in host.check_output(named).split() if name != "jupyterhub-home-sockets"]
     assert {"jupyterhub-home-data", "jupyterhub-home-user-bob", "jupyterhub-home-user-bob-home"} <= set(before)
@@ -82,9 +105,20 @@ def test_uninstall_keeps_what_people_made(host: Host) -> None:
         "Removed, networks: jupyterhub-home",
         "Removed, images: jupyterhub-home/base:",
         f"Removed, folders: {DIRECTORY}",
+        "Removed, of the cache of builds: ",
     ):
         assert text in said, said
-    assert "jupyterhub-home-user-bob-home" in said.partition("Kept, ")[2], "what is kept is said"
+    assert "jupyterhub-home-user-bob-home" in said.partition("Kept, with everybody")[2], "what is kept is said"
+    assert re.search(r"what was installed: \S.* To remove these packages: apt-get remove .*mmdebstrap", said)
+    left = [line for line in build_cache(host).splitlines() if not line.startswith(("local source", "from local"))]
+    # What tests of an earlier stage have built on our images is not ours either.
+    assert [line for line in left if "SpawnException" not in line and "dpkg --purge" not in line] == [theirs]
+    assert host.check_output("docker image ls --quiet others") != ""
+    assert host.check_output("find /run /var/tmp -maxdepth 1 -name '*jupyterhub-home*' -o -name 'jhh-*'") == ""
+    assert (
+        host.check_output("find /var/lib/jupyterhub-home")
+        == "/var/lib/jupyterhub-home\n/var/lib/jupyterhub-home/installed"
+    )
 
     assert host.check_output("docker ps --all --quiet") == ""
     assert host.check_output("docker image ls --quiet --filter 'reference=jupyterhub-home/*'") == ""

@@ -1,8 +1,8 @@
 """Runs of site.yml that are killed at many points, each followed by one that must repair all, and two runs at once.
 
 Where a run is killed follows from its own output and from what appears on the machine, never from a clock alone; the
-verdict depends on neither. A part of a second drawn at random makes the kill fall within a module: JHH_SEED=N draws the
-same again. The tests build on each other in their order.
+verdict depends on neither. Some of the points are drawn at random each time, and a part of a second that makes the kill
+fall within a module: JHH_SEED=N draws the same again. The tests build on each other in their order.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ while pids := doomed():
 READ_ALL = f"""
 import json, pathlib
 root = pathlib.Path('{DIRECTORY}')
-files = [path for path in root.rglob('*') if path.is_file() and not path.name.endswith('.new')]
+used = [path for path in root.rglob('*') if not any(part.endswith('.new') for part in path.parts)]
+files = [path for path in used if path.is_file() and path.suffix != '.sqlite']  # a copy of the hub's database
 print(json.dumps({{str(path.relative_to(root)): path.read_text() for path in files}}))
 """
 RANDOM = re.compile(r"\"session\": \"[0-9a-f]{32}\"|jupyterhub-home\.tokens: [0-9a-f ']+")
@@ -216,8 +217,9 @@ class Machine:
             "users/passwd": r"([a-z.]+:x:1[0-9]{5}:100000::/nonexistent:/usr/sbin/nologin\n)+",
             "users/shadow": r"([a-z.]+:(!|\$[6y]\$[^:\n]{40,}):::::::\n)+",
         }
-        for path, text in self.files().items():
-            if path == "written.json":
+        for place, text in self.files().items():
+            path = place.removeprefix("before/files/")  # what the way back keeps is whole, too
+            if path in ("written.json", "before/state.json"):
                 json.loads(text)
             elif path in varying:
                 assert re.fullmatch(varying[path], text), f"{path} is half of a file"
@@ -280,6 +282,11 @@ def kill_at(
     return header
 
 
+def some(steps: list[Step]) -> list[Step]:
+    """A third of them, in their order."""
+    return sorted(CHANCE.sample(steps, len(steps) // 3 + 1))
+
+
 def at(step: Step) -> Callable[[int, str], bool]:
     """What follow_to wants for the task of another run of the same kind."""
     return lambda number, _: number == step.number
@@ -298,21 +305,23 @@ def rest(on_target: bool) -> str:
 
 
 def test_killed_again_and_again(machine: Machine, say: Any) -> None:
-    """A first converge with everything to build; each run is killed at the first task at which none was before.
-
-    Those whose names have no file's before them only draw in others, the first of which comes at once.
-    """
+    """A first converge with everything to build; each run is killed at a task at which none was before."""
     building = False
     seen: set[str] = set()
+
+    def drawn(_: int, header: str) -> bool:
+        """One that was not before, is of a file, for the rest draw in others, and of the images in any case."""
+        if " | " not in header or header in seen:
+            return False
+        seen.add(header)
+        return header.startswith("images | ") or CHANCE.random() < 0.5
+
     for count in itertools.count():
         run = Run(FIRST)
-        header = kill_at(
-            run, machine, lambda _, header: " | " in header and header not in seen, 0.3, count % 2 == 0, say
-        )
+        header = kill_at(run, machine, drawn, 0.3, count % 2 == 0, say)
         if not header:
             assert run.end() == 0, run.output[-6000:]
             break
-        seen.add(header)
         if header.startswith("images | ") and not building:
             building = True
             kill_when(Run(FIRST), machine, "ls -d /var/tmp/jupyterhub-home-base", False, say)
@@ -328,7 +337,7 @@ def test_killed_on_the_way_from_nothing(machine: Machine, say: Any) -> None:
     steps = [step for step in complete(FIRST) if step.changed]
     assert len(steps) > 3, steps
     machine.learn()
-    for index, step in enumerate(steps):
+    for index, step in enumerate(some(steps)):
         machine.host.check_output(REMOVE_ALL)
         kill_at(Run(FIRST), machine, at(step), step.seconds, index % 2 == 0, say)
         machine.check_files()
@@ -351,7 +360,7 @@ def test_killed_in_a_change(machine: Machine, say: Any) -> None:
     assert len(changed) > 2, steps
     longest = max(changed, key=lambda step: step.seconds)
     settings = itertools.cycle([FIRST, SECOND])
-    for index, step in enumerate(sorted([*changed, longest, *others[:: len(others) // 2]])):
+    for index, step in enumerate(sorted([*some(changed), longest, CHANCE.choice(others)])):
         variables = next(settings)
         kill_at(Run(variables), machine, at(step), step.seconds, index % 2 == 0, say)
         machine.check_files()

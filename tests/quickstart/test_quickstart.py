@@ -63,6 +63,7 @@ class Installed:
     output: str
     status: int
     seconds: float
+    before: dict[str, set[str]]
 
     @property
     def login(self) -> tuple[str, str]:
@@ -81,6 +82,27 @@ class Installed:
         return ["docker", "exec", "--interactive", "--user", user, "--workdir", folder, self.machine]
 
 
+# What is left of Docker when its packages are purged.
+DOCKERS = (
+    "/etc/cni", "/etc/docker", "/opt/cni", "/opt/containerd", "/run/", "/var/lib/containerd", "/var/lib/docker",
+)  # fmt: skip
+
+
+def lists(root: Host) -> dict[str, set[str]]:
+    """What a run could leave on a machine, by kind; without what apt, Docker, logs and caches keep for themselves."""
+    own = " -o ".join(f"-path {place}" for place in ("/var/cache", "/var/log", "/var/lib/apt", "/var/lib/dpkg"))
+    commands = {
+        "packages": "dpkg-query --show --showformat '${Package} ${db:Status-Abbrev}\\n'",
+        "files": f"find /etc /opt /usr/local /var -xdev \\( {own} \\) -prune -o -print; ls -A /run | sed s,^,/run/,",
+        "units": "systemctl list-units --all --plain --no-legend 'jupyterhub*' 2>/dev/null",
+        "rules": "nft list tables",
+    } | {kind: f"docker {kind} ls --quiet" for kind in ("container", "image")} | {
+        "networks": "docker network ls --format '{{.Name}}'", "volumes": "docker volume ls --quiet",
+        "build cache": "docker system df --format '{{.Type}} {{.Size}}' | grep Build",
+    }  # fmt: skip
+    return {kind: set(root.run(command).stdout.splitlines()) for kind, command in commands.items()}
+
+
 def install(name: str, user: str, snapshot: Path) -> Installed:
     """A machine after the README's commands, which get this working tree for the address that they clone."""
     root = testinfra.get_host(f"docker://{name}")
@@ -91,7 +113,7 @@ def install(name: str, user: str, snapshot: Path) -> Installed:
     subprocess.run(("docker", "cp", "--quiet", snapshot, f"{name}:/srv/repo.git"), check=True)
     root.run_expect([0], f"chown -R {user}: /srv/repo.git")
     root.run_expect([0], f"git config --system url./srv/repo.git.insteadOf {cloned}")
-    machine = Installed(user, name, root, f"{home}/{folder}", "", 0, 0)
+    machine = Installed(user, name, root, f"{home}/{folder}", "", 0, 0, lists(root))
     begin = time.monotonic()
     done = subprocess.run(
         [*machine.exec(user, home), "bash", "-e"],
@@ -168,9 +190,8 @@ def test_password_is_nowhere_else(installed: Installed) -> None:
     assert readable.stdout == ""
 
 
-def run_again(installed: Installed) -> str:
-    """What a second `make hub` prints; the ordinary user has to give a password to sudo this time."""
-    make = "make hub"
+def run_again(installed: Installed, make: str = "make hub") -> str:
+    """What another `make` prints; the ordinary user has to give a password to sudo this time."""
     if installed.user == "root":
         return subprocess.run(
             [*installed.exec("root", installed.checkout), "sh", "-c", make], capture_output=True, text=True, check=True
@@ -256,10 +277,12 @@ def test_renewing_by_a_schedule(installed: Installed) -> None:
     assert re.search(r"\bfailed=0\b", run_again(installed))
     following = root.check_output(f"systemctl show --property=NextElapseUSecRealtime --value {unit}.timer")
     assert re.match(r"Sun \S+ 04:30:00", following)
-    root.check_output(f"systemctl start {unit}")
-    log = " ".join(root.check_output(f"journalctl --unit {unit} --output cat").split())
-    assert re.search(r"Nothing to renew: the packages|Renewed jupyterhub-home/", log), log[-3000:]
-    assert "Invoked with" not in log  # what each module notes for the machine's log would hide the rest
+    # As far as the images, which tests/convergence renews.
+    root.check_output(f"systemctl start --no-block {unit}")
+    read = f"journalctl --unit {unit} --output cat"
+    wait_until(lambda: "images | Build" in root.check_output(read), "the images are renewed", timeout=120)
+    root.check_output(f"systemctl stop {unit}")
+    assert "Invoked with" not in root.check_output(read)  # what modules note for the machine's log would hide the rest
     assert root.check_output(f"find {checkout} -user root") == ""
 
     root.check_output(f"mv {checkout}/.vault-password /root/")
@@ -274,3 +297,54 @@ def test_renewing_by_a_schedule(installed: Installed) -> None:
     assert root.check_output(f"find /etc/systemd /opt/jupyterhub-home -name '{unit}*'") == ""
     assert root.run(f"systemctl list-unit-files --no-legend '{unit}*'").stdout == ""  # and no success
     assert re.search(r"\bchanged=0\b", run_again(installed))
+
+
+def test_status_and_homes(installed: Installed) -> None:
+    status = run_again(installed, "make status")
+    for part in ("Hub: answers at", "Servers: 0 running", "Nothing to repair."):
+        assert part in status, status
+    assert re.search(rf"{installed.login[0]} +\d.*\d{{4}}-\d\d-\d\d", run_again(installed, "make homes"))
+
+
+def test_nothing_is_left_but_what_uninstalling_says(installed: Installed) -> None:
+    """The lists are those before the first run, once what it says is kept is removed, too, when told."""
+    root = installed.root
+    root.check_output("docker volume create others && printf 'FROM scratch\\nCOPY passwd /others\\n' >/tmp/others")
+    tried = run_again(installed, "make uninstall ARGS=--check")
+    kept = sorted(name for name in lists(root)["volumes"] if name.startswith("jupyterhub-home-user-"))
+    output = " ".join(run_again(installed, "make uninstall").split())
+    assert len(kept) == 2 and ", ".join(["jupyterhub-home-data", *kept]) in output, output
+    assert re.sub("Would be removed", "Removed", tried).count("Removed, ") == output.count("Removed, ") > 5
+    after = lists(root)
+    assert after["volumes"] == {"jupyterhub-home-data", *kept, "others"}
+    for kind in ("container", "image", "units", "rules"):
+        assert not any("jupyterhub" in one or "jhh" in one for one in after[kind]), (kind, after[kind])
+    assert after["container"] == after["image"] == set() and "Build Cache 0B" in after["build cache"], after
+    assert after["networks"] == {"bridge", "host", "none"}
+    status = run_again(installed, "make status")
+    assert "There is no hub of the project jupyterhub-home here" in status, status
+
+    said = re.search(r"what was installed: (.*?)\. To remove these packages: apt-get remove ([\w .+-]*\w) \(", output)
+    assert said and "(apt-get purge would delete all volumes that Docker has)" in output, output
+    root.check_output("docker volume rm others")
+    all_of_it = "-e jupyterhub_home_delete_data=true -e jupyterhub_home_delete_packages=true"
+    tried, output = (
+        " ".join(run_again(installed, f'make uninstall ARGS="{more}{all_of_it}"').split()) for more in ("--check ", "")
+    )
+    removed = re.search(r"'Removed, packages: ([^']*)'", output)
+    own = re.search(
+        r"because make and Ansible run with it, .* To remove these packages: apt-get purge ([^']*)'", output
+    )
+    stays = own[1].split() if own else []
+    assert removed and sorted([*removed[1].split(", "), *stays]) == sorted(said[2].split()), output
+    assert re.sub("Would be removed", "Removed", tried).count("Removed, ") == output.count("Removed, ") > 1, tried
+    was_there = any(line.startswith("python3 ") for line in installed.before["packages"])
+    assert ("python3" in stays) is not was_there, stays
+    if stays:
+        root.check_output(f"DEBIAN_FRONTEND=noninteractive apt-get purge --yes {' '.join(stays)}")
+        root.check_output("rm -r /var/lib/jupyterhub-home")
+    last = lists(root)
+    assert last["packages"] == installed.before["packages"]
+    left = last["files"] - installed.before["files"]
+    assert sorted(one for one in left if "jupyterhub" in one or not one.startswith(DOCKERS)) == []
+    assert installed.before["files"] - last["files"] == set()

@@ -67,7 +67,7 @@ def remove_volume(name):
     data = here / "volumes" / name / "_data"
     if data.exists():
         shutil.rmtree(data)
-    data.parent.rmdir()
+    shutil.rmtree(data.parent)
 def die(text):
     print(text, file=sys.stderr); sys.exit(1)
 if (here / "fails").exists() and words[0] == (here / "fails").read_text() and words[1] != "ls": die("in use")
@@ -75,7 +75,9 @@ match words:
     case ["ps", *_]:
         for name, c in containers.items():
             if ("--all" in words or c["status"] in ("running", "paused")) and fits(c["labels"], c["volumes"], name):
-                told({"Names": name, "Image": c.get("image", "")}, c["labels"], c.get("id", "id-" + name))
+                ident = c.get("id", "id-" + name)
+                shown_of = {"ID": ident, "Names": name, "Image": c.get("image", ""), "State": c["status"]}
+                told(shown_of, c["labels"], ident)
     case ["inspect", "--format", _, name]:
         if name not in containers: die("Error: No such container: " + name)
         print(containers[name]["status"], 0)
@@ -110,7 +112,9 @@ match words:
     case ["image", "rm", "--force", *names]:
         for name in names: images.remove(name)
     case ["volume", "ls", *_]:
-        for name, v in volumes.items(): told({"Name": name}, v["labels"], name)
+        for name, v in volumes.items():
+            used = any(name in c["volumes"] for c in containers.values())
+            if fits(v["labels"]) and not ("dangling=true" in words and used): told({"Name": name}, v["labels"], name)
     case ["volume", "inspect", *names]:
         for n in names:
             if n not in volumes: die("no such volume: " + n)

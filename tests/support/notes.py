@@ -18,6 +18,7 @@ CONDITIONAL = {
     "Removed": "Would be removed",
     "Sessions ended": "Sessions would be ended",
     "Their servers were running, and are stopped": "Their servers are running, and would be stopped",
+    " archived": " would be archived",
     " carried over": " would be carried over",
     " deleted": " would be deleted",
 }

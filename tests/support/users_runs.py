@@ -44,7 +44,9 @@ def converge_with(folder: Path, token_file: Path, run_module: Converge, hub_url:
             "keep_undeclared": False,
             "servers": SERVERS,
             "delete_homes": [],
+            "archive_homes": [],
             "timeout": 5,
+            "volumes": str(folder.parent / "programs/volumes"),
         }
         arguments = {
             "directory": str(folder), "users": json.dumps(wanted), "owner": os.getuid(), "project": "home",

@@ -44,6 +44,7 @@ MACHINE = {
     "processors": 4,
     "free_disk": 10 * GIB,
     "kept_disk": KEPT,
+    "loop": True,
     "ca_bundle": True,
     "ca_bundle_loose": {},
     "docker": DOCKER,

@@ -20,6 +20,14 @@ def test_the_suggested_memory_can_be_used(text: str) -> None:
     assert checked(memory_limit=said.rpartition(": ")[2])[1] == ""
 
 
+@pytest.mark.parametrize("text", ["20gb", "100M", "9T", "x", "20"])
+def test_the_suggested_disk_can_be_used(text: str) -> None:
+    said = checked(disk_limit=text)[1]
+    assert said
+    assert checked(disk_limit=said.rpartition(": ")[2])[1] == ""
+    assert checked(disk_limit="")[1] == checked(disk_limit="256M")[1] == ""
+
+
 @pytest.mark.parametrize(
     "image",
     [

@@ -42,6 +42,13 @@ def test_what_cannot_be_uninstalled(machine: dict[str, Any], parts: list[str]) -
     if found["belongings"] is None:
         del found["belongings"]
     report = Report()
-    check_uninstall({"project": "home", "directory": "/opt/hub"}, found, report)
+    check_uninstall({"project": "home", "directory": "/opt/hub", "delete_packages": False}, found, report)
     said = told(report)
     assert len(report.mistakes) == bool(parts) and [part for part in parts if part not in said] == [], said
+
+
+def test_packages_can_go_when_all_else_is_gone() -> None:
+    report = Report()
+    found = {"root": True, "belongings": EMPTY, "projects": {}, "owner": ""}
+    check_uninstall({"project": "home", "directory": "/opt/hub", "delete_packages": True}, found, report)
+    assert not report.mistakes

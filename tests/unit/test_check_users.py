@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.report import PREFIX, Place, Report
 from ansible_collections.jupyterhub.home.plugins.plugin_utils.users import (
+    check_archive,
     check_removals,
     check_renamed,
     check_user_name,
@@ -119,6 +120,57 @@ def test_no_message_shows_a_password(user: Any) -> None:
 def test_who_leaves(users: list[dict[str, Any]], delete_homes: list[str], part: str) -> None:
     said = checked(users=[*users, {"name": "zoe", **PW}], delete_homes=delete_homes)[1]
     assert (said == "") if not part else (part in said and said.count("Write:") == 1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"archive_homes": ["lee", "*"], "delete_homes": ["max"]}, ""),
+        ({"archive_homes": ["zoe"]}, "archive_homes: 'zoe' is in jupyterhub_home_users, and may be at work."),
+        ({"archive_homes": ["anne"]}, "archive_homes: the files of 'anne' go to user ann."),
+        (
+            {"archive_homes": ["max"], "delete_homes": ["max"]},
+            "archive_homes: 'max' is in jupyterhub_home_delete_homes",
+        ),
+        ({"archive_homes": "*"}, "archive_homes: it is '*', not a list."),
+    ],
+)
+def test_whose_home_is_archived(variables: dict[str, Any], part: str) -> None:
+    users = [{"name": "zoe", **PW}, {"name": "ann", **PW, "renamed_from": "anne"}, {"name": "lee", "state": "absent"}]
+    said = checked(users=users, **variables)[1]
+    assert (said == "") if not part else (part in said and said.count("Write:") == 1)
+
+
+@pytest.mark.parametrize(
+    ("named", "decides", "undeclared", "lack", "parts"),
+    [
+        (["*"], True, "remove", {}, []),
+        (["bob"], False, "keep", {}, []),
+        (
+            ["*"],
+            False,
+            "remove",
+            {},
+            ["'*' is everybody who is not in", "Write: jupyterhub_home_archive_homes: [alice]"],
+        ),
+        (["*", "bob"], True, "keep", {}, ["but the hub may have users that are not in it"]),
+        (
+            ["bob"],
+            True,
+            "remove",
+            {"needed": 12_300_000_000, "free": 940_000_000},
+            ["the archives need up to 12 GB", "/var/backups/home/archives is, or would be, are 940 MB free"],
+        ),
+    ],
+)
+def test_whether_homes_can_be_archived(
+    named: list[str], decides: bool, undeclared: str, lack: dict[str, int], parts: list[str]
+) -> None:
+    report = Report()
+    good = {"archive_homes": named, "undeclared_users": undeclared, "project": "home"}
+    check_archive(good, decides, lack, report)
+    said = told(report)
+    assert len(report.mistakes) == bool(parts) and [part for part in parts if part not in said] == [], said
 
 
 class Counted(int):

@@ -69,3 +69,25 @@ def test_a_list_of_users_that_cannot_be_read_makes_no_false_alarm() -> None:
     assert said.count("Write:") == 1
     said = checked(users=[{"name": "kim"}], config="x")[1]
     assert said.count("Write:") == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"subnet": "10.200.0.0"}, "jupyterhub_home_subnet: 10.200.0.0/24"),
+        ({"subnet": "10.200.0.1/24"}, "jupyterhub_home_subnet: 10.200.0.0/24"),
+        ({"subnet": "10.200.0.0/30"}, "jupyterhub_home_subnet: 10."),
+        ({"allow": ["0.0.0.0/0"]}, "'0.0.0.0/0' is more than a network at home"),
+        ({"allow": ["::/0"]}, "'::/0' is more than a network at home"),
+        ({"allow": ["10.0.0.0/8", "fc00::/7"]}, ""),
+        ({"allow": "192.168.1.5"}, 'jupyterhub_home_allow: ["192.168.1.5"]'),
+        ({"archive_homes": "*"}, 'jupyterhub_home_archive_homes: ["*"]'),
+        ({"delete_homes": ["*"]}, 'jupyterhub_home_archive_homes: ["*"], or their names here'),
+        ({"disk_limit": "20TB"}, "jupyterhub_home_disk_limit: 20G"),
+        ({"disk_limit": "2 GB"}, "jupyterhub_home_disk_limit: 2G"),
+        ({"users": [{"name": "Zo\u00eb", "password": "a password"}]}, "name: zoe"),
+    ],
+)
+def test_what_was_meant(variables: dict[str, Any], part: str) -> None:
+    said = checked(**variables)[1]
+    assert part in said and (said == "") == (part == ""), said

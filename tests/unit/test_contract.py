@@ -18,9 +18,9 @@ CONTRACT = ROOT / "plugins/module_utils/contract.py"
 # Labels, ids, ends of names, and files that more than one part knows.
 NAMES = re.compile(
     r"com\.docker\.compose|jupyterhub-home\.(project|user|trial|settings|tokens)|5808[12]"
-    r"|-(hub|proxy|data|aside|trial|user-|(watch|walls|renew)\.(service|timer))$|(?<!jupyterhub)-home$|^proxy$"
+    r"|-(hub|proxy|data|aside|trial|user-|(watch|walls|renew|backup)\.(service|timer))$|(?<!jupyterhub)-home$|^proxy$"
     r"|^(compose\.yml|written\.json|users\.json|undeclared\.json)$"
-    r"|^/?watch(/.*)?$|^/?walls/|^/?renew/|^/?images/|/images$|/etc/jupyterhub-home"
+    r"|^/?watch(/.*)?$|^/?walls/|^/?(renew|backup)/|^/?images/|/images$|/etc/jupyterhub-home"
     r"|^(hub/(hub\.json|extra\.py|spawner\.json|users-token|generation|tried)|secrets/.+|users/.+)$"
 )
 

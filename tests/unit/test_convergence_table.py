@@ -15,8 +15,15 @@ import rows  # noqa: E402 (found by the line above)
 import table  # noqa: E402
 
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
-PHASES = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
-TAGS = {tag for task in PHASES for phase in task.get("block", [task]) for tag in phase["tags"]} - {"always"}
+
+
+def phases(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those in blocks, too."""
+    return [phase for task in tasks for phase in (phases(task["block"]) if "block" in task else [task])]
+
+
+PHASES = phases(yaml.safe_load((ROLE / "tasks/main.yml").read_text()))
+TAGS = {tag for phase in PHASES for tag in phase["tags"]} - {"always"}
 
 
 def names(options: dict[str, Any]) -> set[str]:
@@ -37,7 +44,12 @@ def test_every_variable_has_one_row() -> None:
 
 
 def test_tests_elsewhere_exist() -> None:
-    files = ("convergence/test_variables.py", "quickstart/test_quickstart.py")
+    files = (
+        "convergence/test_variables.py",
+        "quickstart/test_quickstart.py",
+        "backup/test_backup.py",
+        "backup/test_restore.py",
+    )
     text = "\n".join((FOLDER.parent / name).read_text() for name in files)
     assert set(table.ELSEWHERE.values()) <= set(re.findall(r"^def (test_\w+)", text, re.M))
     for variable, function in table.ELSEWHERE.items():

@@ -13,7 +13,7 @@ import spawner
 from guarded_hub import SERVER, Guarded
 from hub_settings import SPAWNER, USERS, Files, load, mount
 from jupyterhub.spawner import SpawnException
-from mounts import OTHER_FOLDER
+from mounts import MOVING, OTHER_FOLDER
 from policy import Policy, RefusedError
 from recording_engine import API, ID
 from spawner import FRESH_SETTINGS_VARIABLE
@@ -220,6 +220,23 @@ def test_half_a_request_keeps_nobody_waiting(guarded: Guarded) -> None:
     assert hub.create(hub.body())[0] == 201
     for half in halves:
         half.close()
+
+
+def test_who_has_a_disk_gets_it_or_nothing(guarded: Guarded, files: Files) -> None:
+    hub, disk = guarded(), "/var/lib/docker/volumes/home-user-bob-home/disk"
+    files.write("users.json", {**USERS, "bob": {**USERS["bob"], "disk": disk}})
+    files.write("mountinfo", f"59 46 7:0 / {disk} rw - ext4 /dev/loop0 rw\n")
+    body = hub.body()
+    assert {"Type": "bind", "Source": f"{disk}/tmp", "Target": "/tmp", "ReadOnly": False} in body["HostConfig"][
+        "Mounts"
+    ]
+    assert hub.create(body)[0] == 201 and hub.engine.did()[0][2]["HostConfig"]["ReadonlyRootfs"]
+    made = len(hub.engine.did())
+    files.write("users.json", {**USERS, "bob": {**USERS["bob"], "disk": MOVING}})
+    assert hub.create(body)[0] == OTHER_FOLDER and len(hub.engine.did()) == made
+    files.write("users.json", USERS)  # a hub that would have it on the disk, or not, is not asked
+    status, why = hub.create(body)
+    assert status == 403 and "HostConfig.Mounts" in why
 
 
 # --- The trial --------------------------------------------------------------------------------------------------------

@@ -1,10 +1,14 @@
-"""jupyterhub.home.health with a small server in place of the hub, and a docker that is a script."""
+"""jupyterhub.home.health, and the containers' own checks, with a small server in place of the hub."""
 
 from __future__ import annotations
+
+import subprocess
+from urllib.parse import urlsplit
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import hub
 from ansible_collections.jupyterhub.home.plugins.modules import health
+from ansible_collections.jupyterhub.home.plugins.plugin_utils.compose import answers
 from conftest import Program, RunModule, Serve
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -133,3 +137,17 @@ def test_an_error_of_the_hubs_own_is_not_waited_out(serve: Serve, program: Progr
     answer = run_module(health, {"url": web.url, "container": "home-hub"})
     assert answer["failed"] and answer["msg"] == f"{web.url}: it broke (status 500)"
     assert (len(web.asked), calls.read_text()) == (1, "")
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (302, False), (404, False), (503, False)])
+def test_the_check_of_a_container(serve: Serve, status: int, healthy: bool) -> None:
+    server = serve(status)
+    check = answers(urlsplit(server.url).port or 0, "/below/hub/health")
+    command = check["test"]
+    assert command[0] == "CMD" and "$" not in "".join(command), "Compose would read a variable there"
+    assert (subprocess.run(command[1:], capture_output=True, check=False).returncode == 0) is healthy
+
+
+def test_the_check_of_a_container_that_does_not_listen() -> None:
+    command = answers(1, "/hub/health")["test"][1:]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0

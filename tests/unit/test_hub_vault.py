@@ -129,6 +129,22 @@ def test_a_vault_that_is_no_yaml_is_said(
     assert "Line 3 is not YAML:" in (said := capsys.readouterr().err) and "make vault" in said
 
 
+def test_a_vault_that_is_not_encrypted(project: Path, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("my-editor", "true")
+    monkeypatch.setenv("EDITOR", "my-editor")
+    hub.VAULT.write_text("jupyterhub_home_users: []\n")
+    with pytest.raises(SystemExit, match=r"vault.yml is not encrypted. Edit it as it is, or encrypt it: .venv/bin/ans"):
+        hub.edit_vault()
+    assert hub.VAULT.read_text() == "jupyterhub_home_users: []\n" and len(hub.VAULT_PASSWORD.read_text()) == 65
+
+
+def test_an_editor_that_is_not_there(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDITOR", "/nowhere/my-editor --wait")
+    hub.make_vault()
+    with pytest.raises(SystemExit, match=r"no editor /nowhere/my-editor --wait\. Write, for example: EDITOR="):
+        hub.edit_vault()
+
+
 def test_a_machine_without_an_editor(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDITOR", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -145,12 +161,6 @@ def test_a_password_that_a_comment_cuts_is_said(
     assert hub.edit_vault() == 0
     printed = capsys.readouterr().out
     assert "Line 3: what comes after # is a comment." in printed and "staple" not in printed
-
-
-def test_passwords_that_no_comment_cuts() -> None:
-    fine = ['password: "battery #1"', "password: 'a #1'", "password: a#1", "# password: a #1", 'password: "a" # hers']
-    assert hub.cut_passwords("\n".join(fine)) == []
-    assert hub.cut_passwords("  - {name: kim, password: battery #1 staple}") == [1]
 
 
 def test_a_typed_password_becomes_a_hash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,20 @@ PYTHON = r'printf "%s|%s|%s\n" "$*" "$ARGS" "$LC_ALL" >>"$here/noted"'
         (["--check", "hub"], "make check"),
         (["uninstall", "--check"], "make uninstall ARGS=--check"),
         (["renew", "--check"], "make renew ARGS=--check"),
+        (["upgrade", "--check"], "make upgrade ARGS=--check"),
+        (["hub", "ONLY=pins"], "make upgrade ONLY=pins"),
+        (["upgrade", "only=pins"], "make upgrade ONLY=pins"),
+        (["restore", "user=alice"], "make restore USER=alice"),
+        (["restore", "Snapshot=1f"], "make restore SNAPSHOT=1f"),
+        (["restore", "USR=alice"], "make restore USER=... FILE=... SNAPSHOT=..."),
+        (["hub", "USER=alice"], "make restore USER=alice"),
+        (["restore", "alice"], "make restore USER=alice"),
+        (["backup", "now"], "make backup"),
+        (["uninstall", "delete_data=true"], 'make uninstall ARGS="-e jupyterhub_home_delete_data=true"'),
+        (["hub", "PORT=80"], 'make hub ARGS="-e jupyterhub_home_port=80"'),
+        (["restore", "USER="], "a value, or leave USER= out"),
+        (["restore", "USER=alice", "FILE= "], "a value, or leave FILE= out"),
+        (["hub", "upgrade"], "make upgrade"),
         (["hub", "check"], "make check"),
         (["hub", "renew"], "make renew"),
         (["hub", "uninstall"], "make uninstall"),
@@ -36,8 +50,8 @@ PYTHON = r'printf "%s|%s|%s\n" "$*" "$ARGS" "$LC_ALL" >>"$here/noted"'
         (["hub", "-k"], "make hub ARGS=-k"),
         (["hub", "-i", "inventory/other"], 'make hub ARGS="-i inventory/other"'),
         (["hub", "-e", "jupyterhub_home_port=80"], 'make hub ARGS="-e NAME=VALUE"'),
-        (["hub", "users"], 'make hub ARGS="users", or for a tag make hub ARGS="--tags users"'),
-        (["check", "diff"], 'make check ARGS="diff"'),
+        (["hub", "users"], 'make hub ARGS="--tags users", or if it is an option make hub ARGS="--users"'),
+        (["check", "diff"], 'make check ARGS="--tags diff", or if it is an option make check ARGS="--diff"'),
         (["hub", "args=--check"], 'make hub ARGS="--check"'),
         (["hub", "ARG=--check --diff"], 'make hub ARGS="--check --diff"'),
         (["hub", "TAGS=users"], 'make hub ARGS="--tags users"'),
@@ -47,7 +61,9 @@ PYTHON = r'printf "%s|%s|%s\n" "$*" "$ARGS" "$LC_ALL" >>"$here/noted"'
 def test_what_was_meant_for_ansible_stops(program: Program, arguments: list[str], write: str) -> None:
     calls = program("python3", PYTHON)
     done = make(*arguments)
-    assert done.returncode != 0 and f"Write: {write}" in done.stderr and "Nothing was done" in done.stderr, done.stderr
+    assert (
+        done.returncode != 0 and write in done.stderr and "Write" in done.stderr and "Nothing was done" in done.stderr
+    ), done.stderr
     assert calls.read_text() == ""
 
 
@@ -72,6 +88,30 @@ def test_args_arrive_as_they_are(program: Program, arguments: str) -> None:
     assert (calls.parent / "noted").read_text().splitlines() == [
         f"scripts/hub.py converge|{arguments}|C.UTF-8", f"scripts/hub.py check|{arguments}|C.UTF-8"
     ]  # fmt: skip
+
+
+def test_a_target_that_is_not_there(program: Program) -> None:
+    calls = program("python3", PYTHON)
+    done = make("chek")
+    assert done.returncode != 0 and "make has no target chek. make help lists" in done.stderr
+    assert calls.read_text() == ""
+
+
+def test_one_half_of_an_upgrade(program: Program) -> None:
+    calls = program("python3", 'echo "$1 $2 ONLY=$ONLY" >>"$here/noted"')
+    assert make("upgrade").returncode == 0 and make("upgrade", "ONLY=pins").returncode == 0
+    noted = (calls.parent / "noted").read_text().splitlines()
+    assert noted == ["scripts/hub.py upgrade ONLY=", "scripts/hub.py upgrade ONLY=pins"]
+
+
+def test_what_is_to_be_restored(program: Program) -> None:
+    """A USER of the environment is whoever types, and none to be restored."""
+    calls = program(
+        "python3", 'printf "%s|%s|%s\\n" "$RESTORE_USER" "$RESTORE_FILE" "$RESTORE_SNAPSHOT" >>"$here/noted"'
+    )
+    assert make("restore", USER="root", FILE="x").returncode == 0
+    assert make("restore", "USER=alice", "FILE=work/it's $(pwd) `id`", "SNAPSHOT=1f").returncode == 0
+    assert (calls.parent / "noted").read_text() == "||\nalice|work/it's $(pwd) `id`|1f\n"
 
 
 def test_what_make_means_stays(program: Program) -> None:

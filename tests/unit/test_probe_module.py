@@ -18,6 +18,7 @@ NOTHING = {
     "found": [],
     "repair": False,
     "start": False,
+    "before": False,
     "folder": "",
     "bridge": "",
     "network": "none",
@@ -66,7 +67,7 @@ def test_no_stray_is_overlooked() -> None:
     (task,) = yaml.safe_load((ROLE / "tasks/files.yml").read_text())
     assert task["jupyterhub.home.files"]["exact"] == "{{ __jupyterhub_home_checked.exact_folders }}"
     assert (
-        places({"project": "home", "directory": "/opt/home", "guard": True})["exact_folders"]
+        places({"project": "home", "directory": "/opt/home", "backup": "", "guard": True})["exact_folders"]
         == contract.exact_folders()
     )
 
@@ -99,12 +100,12 @@ def test_a_folder_that_the_contract_has_is_the_roles(tmp_path: Path) -> None:
 
 def test_a_folder_that_another_version_has_written_is_the_roles(tmp_path: Path) -> None:
     """The directory's own record tells what belongs to the role, and no list of this version."""
-    folders = (tmp_path / "backup", tmp_path / "archive")
+    folders = (tmp_path / "beside", tmp_path / "archive")
     for folder in folders:
         folder.mkdir()
         (folder / "file").touch()
-    assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive, backup)"
-    Record(tmp_path).end({"backup/file": fingerprint_of(tmp_path / "backup/file"), "settings.yml": "gone"})
+    assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive, beside)"
+    Record(tmp_path).end({"beside/file": fingerprint_of(tmp_path / "beside/file"), "settings.yml": "gone"})
     (tmp_path / ".settings.yml.new").touch()
     assert belongings.directory_problem(tmp_path, "home") == "holds what is not the role's (archive)"
     folders[1].joinpath("file").unlink()

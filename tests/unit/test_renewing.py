@@ -35,6 +35,9 @@ match words:
     case ["pull", "--quiet", name]: tags[name] = new(name, [])
     case ["tag", old, name]: tags[name] = tags.get(old, old)
     case ["import", *_]: print("sha256:empty")
+    case ["ps", "--quiet", *_]: print("1 2 3")
+    case ["inspect", *_]:
+        print("bob sha256:older", "alice sha256:oldest", f"kim {tags['elsewhere/lab:5']}", sep="\\n")
     case ["image", "rm", name]: tags.pop(name, None)
     case ["run", *_, "/no"]: print("no such file: /no", file=sys.stderr); sys.exit(127)
     case ["run", *options, name, "-c", _]:
@@ -144,7 +147,8 @@ def test_images_of_a_registry(engine: Engine, run_module: RunModule) -> None:
     assert list(answer["staged"]) == ["elsewhere/lab:5", "home/hub:1", "home/user:1"]
     assert "Renewed elsewhere/lab:5: another image" in answer["notes"]
     assert engine.tags()["elsewhere/lab:5"] == engine.before["elsewhere/lab:5"]
-    run_module(images, asked(THEIRS, pulls=["elsewhere/lab:5"], take=answer["staged"]))
+    answer = run_module(images, asked(THEIRS, pulls=["elsewhere/lab:5"], take=answer["staged"]))
+    assert answer["notes"] == [renewing.STILL_OLD.format("alice, bob")]
     assert engine.tags()["elsewhere/lab:5"].endswith("elsewhere/lab:5")
     assert engine.tags()["home/user:old-elsewher"] == "sha256:old-elsewhere/lab:5"
 

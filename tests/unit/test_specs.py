@@ -18,7 +18,7 @@ from conftest import ROLE, ROOT
 SPECS = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]
 PLUGIN_UTILS = ROOT / "plugins/plugin_utils"
 # The rooms that derive what a run places from the variables.
-DERIVES = ("addresses", "compose", "desired", "hub", "images", "systems", "walls")
+DERIVES = ("addresses", "backup", "compose", "desired", "hub", "images", "schedule", "systems", "walls")
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
 
 
@@ -35,7 +35,7 @@ def test_every_default_is_explained() -> None:
     text = (ROLE / "defaults/main.yml").read_text()
     assert list(DEFAULTS) == list(SPECS["main"]["options"])
     assert re.findall(r"^# --- (.*?) -+$", text, re.M) == [
-        "Who", "Where", "Servers", "Images", "Machine", "Anything else"
+        "Who", "Where", "Servers", "Images", "Machine", "Backups", "Anything else"
     ]  # fmt: skip
     for before, line in itertools.pairwise(text.splitlines()):
         if line.startswith("jupyterhub_home_"):

@@ -10,11 +10,13 @@ import jupyterhub.roles
 import pytest
 import settings_files
 import trial
+import trial_database
 import trial_servers
 from ansible_collections.jupyterhub.home.plugins.module_utils import contract
 from ansible_collections.jupyterhub.home.plugins.modules import trial as module
 from conftest import Program, RunModule
 from hub_settings import HUB, SPAWNER
+from jupyterhub import orm
 from mounts import HOME, WORK
 
 SECRET = "hunter2-and-more"
@@ -174,14 +176,31 @@ def test_what_does_not_end_is_said(tried: Try) -> None:
     assert tried({}, "c.Spawner.debug = True\nwhile True: pass", seconds=1) == [said]
 
 
-def test_the_hubs_own_files_are_there_and_its_database_is_not(tried: Try) -> None:
+def test_the_hubs_own_files_are_there_and_its_database_is_a_copy(tried: Try) -> None:
+    """Which the configuration can add to and spoil."""
     (trial.KEPT / "more").mkdir(parents=True)
     (trial.KEPT / "more/names.txt").write_text("kim")
-    (trial.KEPT / "jupyterhub.sqlite").write_text("everything")
+    kept = trial.KEPT / trial_database.NAME
+    with orm.new_session_factory(f"sqlite:///{kept}")() as db:
+        db.add(orm.User(name="kim"))
+        db.commit()
+    before = kept.read_bytes()
     read = f"from pathlib import Path\nhere = Path('{trial.STATE}')\n"
     assert tried({}, f"{read}assert (here / 'more/names.txt').read_text() == 'kim'\n(here / 'new').touch()") == []
-    assert not (trial.STATE / "jupyterhub.sqlite").exists()
-    assert sorted(path.name for path in trial.KEPT.rglob("*")) == ["jupyterhub.sqlite", "more", "names.txt"]
+    with orm.new_session_factory(f"sqlite:///{trial.STATE / trial_database.NAME}")() as db:
+        assert orm.User.find(db, "kim") is not None
+        assert orm.Service.find(db, "ansible") is not None  # it is the copy that the hub was tried on
+    assert sorted(path.name for path in trial.KEPT.rglob("*")) == [trial_database.NAME, "more", "names.txt"]
+    assert kept.read_bytes() == before
+
+
+def test_a_database_that_the_hub_cannot_have_is_said(tried: Try) -> None:
+    trial.KEPT.mkdir()
+    (trial.KEPT / trial_database.NAME).write_text("everything, and more than the head of a file of SQLite's " * 9)
+    (said,) = tried({})
+    assert said.startswith("The hub's database: jupyterhub.sqlite in the hub's volume cannot be read: file is not a d")
+    # One that the owner has elsewhere is left alone.
+    assert tried({"JupyterHub": {"db_url": f"sqlite:///{trial.KEPT}/jupyterhub.sqlite"}}) == []
 
 
 # --- servers ----------------------------------------------------------------
@@ -197,6 +216,7 @@ def test_a_trial_server_touches_no_files() -> None:
             "Mounts": [
                 {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": False},
                 {"Type": "bind", "Source": "/srv/settings", "Target": f"{HOME}/.jupyter", "ReadOnly": False},
+                {"Type": "bind", "Source": "/disk/tmp", "Target": "/tmp", "ReadOnly": False},
                 {
                     "Type": "volume",
                     "Source": "home-user-alice",
@@ -216,6 +236,7 @@ def test_a_trial_server_touches_no_files() -> None:
         "Mounts": [
             {"Type": "bind", "Source": "/srv/kim", "Target": WORK, "ReadOnly": True},
             {"Type": "tmpfs", "Target": f"{HOME}/.jupyter", "TmpfsOptions": {"Mode": 0o1777}},
+            {"Type": "volume", "Target": "/tmp"},
             {"Type": "volume", "Target": "/x"},
             {"Type": "volume", "Target": "/home/jovyan"},
         ],
@@ -299,6 +320,15 @@ def test_a_trial_that_fails_says_everything_at_once(
         "       two\n"
         "To go on without a trial: jupyterhub_home_trial: false"
     )
+
+
+def test_what_is_needed_without_a_trial_too_is_not_to_be_gone_round(
+    engine: Callable[..., Path], run_module: RunModule, tmp_path: Path
+) -> None:
+    problems = [{"variable": "The hub's database", "what": "it is newer.", "label": "Do", "write": "go back"}]
+    engine(json.dumps({"problems": problems}))
+    answer = run_module(module, {**ARGUMENTS, "directory": str(tmp_path)})
+    assert answer["msg"].endswith("  1. The hub's database: it is newer.\n     Do: go back")
 
 
 def test_in_a_network_that_is_shut_no_server_is_tried(

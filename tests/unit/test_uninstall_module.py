@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.jupyterhub.home.plugins.module_utils import belongings
+from ansible_collections.jupyterhub.home.plugins.module_utils import belongings, build_cache, contract, installed
 from ansible_collections.jupyterhub.home.plugins.module_utils.record import Record, fingerprint_of
 from ansible_collections.jupyterhub.home.plugins.modules import uninstall
 from conftest import Program, RunModule
@@ -65,9 +65,31 @@ def machine(engine: Engine, tmp_path: Path) -> Machine:
     return Machine(engine, tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runs leave what is of no interest, and archives are: elsewhere than on a machine."""
+    folder = tmp_path / "passing"
+    folder.mkdir()
+    monkeypatch.setattr(contract, "compose_hashes", lambda project: f"{folder}/{project}.hashes")
+    monkeypatch.setattr(contract, "notes", lambda project: (f"{folder}/{project}.hashes",))
+    monkeypatch.setattr(contract, "archives", lambda project: f"{folder}/{project}/archives")
+    monkeypatch.setattr(contract, "INSTALLED", f"{folder}/state/installed")
+    monkeypatch.setattr(belongings, "LEFT", (folder / "images.lock", folder / "base"))
+    left = [build_cache.Record("one", frozenset(), 1_600_000_000, marked=True)]
+
+    def prune(names: list[str]) -> None:
+        assert names == ["one"]
+        left.clear()
+
+    monkeypatch.setattr(build_cache, "records", lambda: list(left))
+    monkeypatch.setattr(build_cache, "prune", prune)
+    return folder
+
+
 def run(run_module: RunModule, project: str, directory: Path, **options: Any) -> dict[str, Any]:
     check = options.pop("check", False)
-    arguments = {"project": project, "directory": str(directory), "delete_data": False, **options}
+    told = {"delete_data": False, "delete_packages": False, **options}
+    arguments = {"project": project, "directory": str(directory), **told}
     return run_module(uninstall, arguments, check=check)
 
 
@@ -116,7 +138,9 @@ def test_the_unit_goes_first(
     assert calls.read_text() == ""
     done = run(run_module, "home", machine.home)
     assert done["notes"][0] == "Removed, units: home-watch.service" and not link.is_symlink()
-    assert calls.read_text().splitlines() == ["disable --now --quiet home-watch.service"]
+    assert calls.read_text().splitlines() == [
+        "disable --now --quiet home-watch.service", "daemon-reload", "reset-failed --quiet home-watch.service"
+    ]  # fmt: skip
     run(run_module, "lab", machine.lab)
     assert (tmp_path / "units/lab-watch.service").exists()
 
@@ -129,6 +153,106 @@ def test_the_data_goes_when_told(machine: Machine, run_module: RunModule) -> Non
     assert run(run_module, "old", machine.home / "none", delete_data=True)["notes"] == [
         "Removed, volumes: old-user-max"
     ]
+
+
+def leave(passing: Path, program: Program) -> None:
+    """What runs leave beside their folder; of what was installed, a package and a file are gone again."""
+    for name in (
+        "home.hashes",
+        "xyz.hashes",
+        "images.lock",
+        "state/installed",
+        "base/log",
+        "home/archives/eve_2026-06-30_120000.tar",
+    ):
+        (passing / name).parent.mkdir(parents=True, exist_ok=True)
+        (passing / name).touch()
+    installed = ["docker.io", "nftables", "docker.io", "mmdebstrap", "/no/such/file", str(passing / "daemon.json")]
+    (passing / "state/installed").write_text("\n".join(installed))
+    (passing / "daemon.json").touch()
+    program("dpkg-query", "printf 'docker.io\\tii \\nmmdebstrap\\trc \\nnftables\\tii \\nvim\\tii \\n'")
+
+
+def test_nothing_of_the_last_hub_is_left_but_what_is_said(
+    machine: Machine, run_module: RunModule, program: Program, passing: Path
+) -> None:
+    leave(passing, program)
+    run(run_module, "home", machine.home, check=True)
+    assert (passing / "home.hashes").exists() and (passing / "base").exists()
+    notes = run(run_module, "home", machine.home)["notes"]
+    assert not any("installed" in note for note in notes), "another hub may need it"
+    assert not (passing / "home.hashes").exists() and (passing / "state").exists()
+    for project in ("old", "lab"):
+        last = run(run_module, project, machine.lab, delete_data=True)["notes"]
+    assert not any("installed" in note for note in last), "somebody's files are still there"
+    tried = run(run_module, "home", machine.home, delete_data=True, check=True)["notes"]
+    assert "Would be removed, of the cache of builds: 1.6 GB" in tried
+    last = run(run_module, "home", machine.home, delete_data=True)["notes"]
+    archive = passing / "home/archives/eve_2026-06-30_120000.tar"
+    kept = f"docker.io, nftables, {passing}/daemon.json"
+    assert last == [
+        "Removed, volumes: home-data, home-user-kim",
+        f"Removed, archives: {archive}",
+        "Removed, of the cache of builds: 1.6 GB",
+        f"Kept, because others may use it by now, what was installed: {kept}. To remove these packages: apt-get remove "
+        "docker.io nftables (apt-get purge would delete all volumes that Docker has)",
+    ]
+    assert sorted(path.name for path in passing.iterdir()) == ["daemon.json", "state"]
+
+
+def test_packages_go_when_told(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
+    """Not with containers or packages of others, nor with anybody's volumes, which Debian's docker.io would delete."""
+    leave(passing, program)
+    along = "Remv docker.io [1]\\nRemv nftables [1]\\nRemv gitlab-runner [1]\\n"
+    calls = program("apt-get", f"test -e $here/fails && {{ echo locked >&2; exit 100; }}; printf '{along}'")
+    told = {"delete_data": True, "delete_packages": True}
+    kept = f"what was installed: docker.io, nftables, {passing}/daemon.json"
+    assert not any("installed" in note for note in run(run_module, "home", machine.home, **told)["notes"])
+    run(run_module, "lab", machine.lab, delete_data=True)
+    needs = "the container cloud-web, the container database, the package gitlab-runner"
+    for check in (True, False):
+        notes = run(run_module, "old", machine.lab, delete_packages=True, check=check)["notes"]
+        assert notes[-1].startswith(f"Kept, because of {needs}, {kept}. To remove these packages: apt-get remove "), (
+            notes
+        )
+
+    machine.engine.state = machine.engine.load()
+    machine.engine.state["containers"].clear()
+    machine.engine.save()
+    calls = program("apt-get", "test ! -e $here/fails || { echo locked >&2; exit 100; }")
+    (calls.parent / "fails").touch()
+    failed = run(run_module, "old", machine.lab, **told)
+    assert failed["failed"] and "apt-get remove failed: locked" in failed["msg"] and (passing / "state").exists()
+    (calls.parent / "fails").unlink()
+    for check, done in ((True, "Would be removed"), (False, "Removed")):
+        notes = run(run_module, "old", machine.lab, check=check, **told)["notes"]
+        assert notes == [f"{done}, packages: docker.io, nftables", f"{done}, files: {passing}/daemon.json"]
+    assert calls.read_text().splitlines()[-1] == "--yes -qq remove docker.io nftables", "volumes of others are there"
+    assert list(passing.iterdir()) == []
+
+
+def test_purged_where_docker_has_nothing(
+    machine: Machine, run_module: RunModule, program: Program, passing: Path
+) -> None:
+    leave(passing, program)
+    calls = program("apt-get", "true")
+    machine.engine.state = {"containers": {}, "networks": {}, "volumes": {}, "images": [], "composed": {}}
+    shutil.rmtree(machine.engine.here / "volumes")
+    machine.engine.save()
+    for project, labels in (("home-data", {COMPOSE: "home"}), ("home-user-kim", {f"{LABEL}.project": "home"})):
+        machine.engine.volume(project, labels)
+    machine.engine.save()
+    (note,) = [one for one in run(run_module, "home", machine.home, check=True)["notes"] if "installed" in one]
+    assert "apt-get remove docker.io nftables (apt-get purge would delete" in note, "everybody's files are kept"
+    run(run_module, "home", machine.home, delete_data=True, delete_packages=True)
+    assert calls.read_text().splitlines()[-1] == "--yes -qq purge docker.io nftables"
+
+
+def test_archives_stay(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
+    leave(passing, program)
+    archive = passing / "home/archives/eve_2026-06-30_120000.tar"
+    assert f"Kept, archives of users' homes: {archive}" in run(run_module, "home", machine.home)["notes"]
+    assert archive.exists()
 
 
 @pytest.mark.parametrize("project", ["xyz", "cloud", "photo"])
@@ -215,4 +339,43 @@ def test_the_record_is_removed_last(machine: Machine, run_module: RunModule, mon
     monkeypatch.setattr(shutil, "rmtree", lambda path: removed.append(path.name))
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))
     run(run_module, "home", machine.home)
-    assert removed[-1] == "written.json" and {"backup", "hub", "compose.yml"} <= set(removed)
+    assert removed[-2:] == ["written.json", "home.hashes"] and {"backup", "hub", "compose.yml"} <= set(removed)
+
+
+def test_python_stays(machine: Machine, run_module: RunModule, program: Program, passing: Path) -> None:
+    """make and Ansible could not end their run without it."""
+    leave(passing, program)
+    (passing / "state/installed").write_text("docker.io python3 libpython3-stdlib nftables")
+    listed = "".join(f"{name}\\tii \\n" for name in ("docker.io", "python3", "libpython3-stdlib", "nftables"))
+    program("dpkg-query", f"printf '{listed}'")
+    program("apt-cache", "printf 'python3\\n  Depends: python3.13\\nlibpython3-stdlib\\nlibc6\\n'")
+    calls = program("apt-get", "true")
+    machine.engine.state = {"containers": {}, "networks": {}, "volumes": {}, "images": [], "composed": {}}
+    shutil.rmtree(machine.engine.here / "volumes")
+    machine.engine.save()
+    for check in (True, False):
+        notes = run(run_module, "home", machine.home, delete_packages=True, check=check)["notes"]
+        assert notes[-1] == (
+            "Kept, because make and Ansible run with it, what was installed: libpython3-stdlib, python3. To remove "
+            "these packages: apt-get purge libpython3-stdlib python3"
+        )
+    assert "Removed, packages: docker.io, nftables" in notes
+    assert calls.read_text().splitlines()[-1] == "--yes -qq purge docker.io nftables"
+    assert (passing / "state/installed").read_text() == "libpython3-stdlib\npython3\n"
+
+
+def test_files_go_with_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passing: Path) -> None:
+    """As of the wheel of Compose: a folder, and a link into it below others; what somebody put beside it stays."""
+    monkeypatch.setattr(installed, "LOCAL", tmp_path / "lib")
+    compose, plugin = tmp_path / "lib/compose", tmp_path / "lib/docker/cli-plugins/docker-compose"
+    for others in ("buildx", ""):
+        (compose / "venv").mkdir(parents=True)
+        plugin.parent.mkdir(parents=True)
+        plugin.symlink_to(compose / "venv")
+        if others:
+            (plugin.parent / others).touch()
+        installed.remove("purge", [], [str(compose), str(plugin)], [])
+        assert not compose.exists() and not plugin.is_symlink()
+        assert plugin.parent.exists() is bool(others)
+        shutil.rmtree(plugin.parent.parent, ignore_errors=True)
+    assert (tmp_path / "lib").exists()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.jupyterhub.home.plugins.module_utils import crypt
+from ansible_collections.jupyterhub.home.plugins.module_utils.findings import named
 from ansible_collections.jupyterhub.home.plugins.modules import users
 from notes import foretold
 from users_runs import ALICE, BOB, Converge, contents, hash_in, id_in, names_in, rights_in, sessions_in
@@ -240,9 +241,9 @@ def test_one_admin_is_enough(converge: Converge) -> None:
 
 def test_many_names_are_counted() -> None:
     names = [f"user{number:02}" for number in range(25)]
-    assert users.named("Gone: {}", names) == [f"Gone: {', '.join(names[:20])} and 5 more"]
-    assert users.named("Gone: {}", names[:20]) == [f"Gone: {', '.join(names[:20])}"]
-    assert users.named("Gone: {}", []) == []
+    assert named("Gone: {}", names) == [f"Gone: {', '.join(names[:20])} and 5 more"]
+    assert named("Gone: {}", names[:20]) == [f"Gone: {', '.join(names[:20])}"]
+    assert named("Gone: {}", []) == []
 
 
 def test_files_that_somebody_changed_are_said(folder: Path, converge: Converge) -> None:

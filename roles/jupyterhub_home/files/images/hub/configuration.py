@@ -24,6 +24,7 @@ from traitlets.config import Config
 # Of a request to the hub, in bytes; Tornado would take 100 MB into memory from anybody. The largest that is sent on
 # purpose, Ansible's list of users, takes 130 bytes a user. What is for users' servers does not come through the hub.
 MAX_BODY = 2 * 2**20
+DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 TEMPLATES = str(Path(__file__).with_name("templates"))
 
 
@@ -52,7 +53,7 @@ def configure_hub(c: Config, base_url: str) -> None:
     c.JupyterHub.base_url = base_url
     c.JupyterHub.hub_ip = "0.0.0.0"
     c.JupyterHub.hub_connect_ip = "hub"
-    c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+    c.JupyterHub.db_url = DATABASE
     c.JupyterHub.cookie_secret_file = "/srv/jupyterhub/jupyterhub_cookie_secret"
     c.JupyterHub.upgrade_db = True  # copies the SQLite file first
     c.JupyterHub.cleanup_servers = False

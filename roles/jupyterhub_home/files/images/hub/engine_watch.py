@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 ENGINE = "/var/run/docker.sock"
 
@@ -32,3 +33,16 @@ def end_without_engine() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and all that it came from."""
+    yield error
+    for inner in (*error.args, error.__cause__ or error.__context__):
+        if isinstance(inner, BaseException):
+            yield from causes(inner)
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether nothing listens on the socket, so that nothing of a request was done."""
+    return any(isinstance(one, (ConnectionRefusedError, FileNotFoundError)) for one in causes(error))

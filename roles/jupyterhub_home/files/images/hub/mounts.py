@@ -2,21 +2,25 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from docker.errors import APIError
 from jupyterhub.spawner import SpawnException
-from settings_files import Settings
+from settings_files import Settings, declared_users
 
 MOUNTS_READ = Path("/run/mountinfo")  # what is mounted on the machine, now
 HOME = "/home/jovyan"
 WORK = "/home/jovyan/work"
 OTHER_FOLDER = 424  # the status of a start for which a folder is not what it was; the engine has no such
+MOVING = "moving"  # in users.json in the place of a disk
 USERS_GID = 100  # group `users`: may write in HOME in our image as in the docker-stacks
 # Over what an image may have: as root, nothing in a home may be run, whatever its user has put there.
 NOTHING_OF_THE_HOME = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_PRELOAD": "", "LD_LIBRARY_PATH": "", "ENV": "", "BASH_ENV": "",
 }  # fmt: skip
+# With these a server starts, and Python runs, where nothing can be written any more: TEMP is where Python looks next.
+ON_A_FULL_DISK = {"JUPYTER_RUNTIME_DIR": "/dev/shm/jupyter-runtime", "TMPDIR": "/tmp", "TEMP": "/dev/shm"}
 # Puts a user's settings into a folder of the home; what a new home begins with is there again.
 PUT_ASIDE = """\
 chmod u+rwx "$0" && cd "$0" || exit
@@ -60,6 +64,18 @@ def identity(mounts: list[Settings], uid: int | None = None) -> Settings:
     return {"user": user, "group_add": [str(gid) for gid in sorted(groups - {0})]}
 
 
+def own_volumes(mounts: list[Settings], labels: dict[str, str]) -> list[Settings]:
+    """A user's volumes with these labels among a server's mounts, that of the home first."""
+    ours = [mount for mount in mounts if mount.get("VolumeOptions", {}).get("Labels") == labels]
+    return [mount for target in (HOME, WORK) for mount in ours if mount["Target"] == target]
+
+
+def places_of(container: Settings, volumes: Iterable[Settings]) -> set[str]:
+    """Where on the machine these volumes of a container, as the engine knows it, have their files."""
+    names = {volume["Source"] for volume in volumes}
+    return {mount["Source"] for mount in container.get("Mounts", []) if mount.get("Name") in names}
+
+
 def other_folder(words: str, log: str = "") -> Exception:
     """What JupyterHub is to be told of a server that is not started because of a folder of the machine."""
     refused: Exception = SpawnException(words, reason="folder", log_message=log, status_code=OTHER_FOLDER)
@@ -101,6 +117,24 @@ def not_mounted(user: str, mount: Settings) -> Exception:
         f"is not on its disk: nothing is mounted at {place} now, as something was when this hub was last set up. "
         "Mount it. If it is meant to be so, set the hub up without the entry, then again with it.",
     )
+
+
+def disk_not_ready(user: str, disk: str | None, volumes: Iterable[str] | None = ()) -> Exception | None:
+    """The refusal where a user's disk is being made or changed, has been since this start began, or is not mounted, as
+    a whole and over the folders of their volumes; None where all is well. disk: as users.json had it; without
+    volumes what is mounted is not looked at."""
+    now = declared_users().get(user, {}).get("disk")
+    if MOVING in (disk, now) or disk != now:
+        words = "because your files are being moved to a disk of your own. Try again in some minutes."
+        return other_folder(f"Your server was not started, {words}", f"The files of {user} are being moved")
+    if disk and volumes is not None and (away := {disk, *volumes} - mount_points()):
+        return other_folder(
+            "Your server was not started, because the disk with your files is away. Nothing was changed. Please tell "
+            "who runs this machine: the log says more.",
+            f"The server of {user} is not started: nothing is mounted at {', '.join(sorted(away))}. Set the hub up "
+            "again.",
+        )
+    return None
 
 
 def not_there(user: str, mounts: list[Settings], error: APIError) -> Exception | None:

@@ -48,7 +48,7 @@ def read_json(path: Path, *keys: str) -> Settings:
 
 
 def declared_users() -> dict[str, Settings]:
-    """users.json, {name: {admin, groups, session, and perhaps uid}}; nobody while it is not there."""
+    """users.json, {name: {admin, groups, session, and perhaps uid and disk}}; nobody while it is not there."""
     return read_json(USERS) if USERS.exists() else {}
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,13 +17,16 @@ import settings_files
 from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from dockerspawner import DockerSpawner
 from dockerspawner.dockerspawner import _deep_merge
+from engine_watch import is_absent
 from jupyterhub.spawner import SpawnException
 from mounts import (
     HOME,
     NOTHING_OF_THE_HOME,
+    ON_A_FULL_DISK,
     OTHER_FOLDER,
     PUT_ASIDE,
     WORK,
+    disk_not_ready,
     identity,
     mount_points,
     mounts_for,
@@ -31,6 +34,8 @@ from mounts import (
     not_there,
     of_another_owner,
     other_folder,
+    own_volumes,
+    places_of,
 )
 from settings_files import Settings, declared_users, read_json
 from traitlets import Unicode, default
@@ -47,19 +52,6 @@ DNS_LABEL_MAX = 63
 ONCE = {WITHOUT_PACKAGES := "without_packages", FRESH_SETTINGS := "fresh_settings"}
 FRESH_SETTINGS_VARIABLE = f"JUPYTERHUB_HOME_{FRESH_SETTINGS.upper()}"  # says so to the guard, and not to the server
 SERVER_SETTINGS = ("image", "default_url", "memory_limit", "cpu_limit", "pids_limit", "mounts", "ca_bundle")
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and all that it came from."""
-    yield error
-    for inner in (*error.args, error.__cause__ or error.__context__):
-        if isinstance(inner, BaseException):
-            yield from causes(inner)
-
-
-def is_absent(error: BaseException) -> bool:
-    """Whether nothing listens on the socket, so that nothing of a request was done."""
-    return any(isinstance(one, (ConnectionRefusedError, FileNotFoundError)) for one in causes(error))
 
 
 def patiently(ask: Callable[[], Any]) -> Any:
@@ -114,8 +106,8 @@ class HomeSpawner(DockerSpawner):
     def mine(self, settings: Settings, users: dict[str, Settings]) -> Settings:
         """What of spawner.json's settings, and of users.json, is for this user's server."""
         mounts = mounts_for(self.user.name, settings["mounts"])
-        uid = users.get(self.user.name, {}).get("uid")
-        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts, "uid": uid}
+        own = {key: users.get(self.user.name, {}).get(key) for key in ("uid", "disk")}
+        return {key: settings[key] for key in SERVER_SETTINGS} | {"mounts": mounts} | own
 
     def outdated_settings(self, settings: Settings, users: dict[str, Settings]) -> list[str]:
         """The keys of `mine` that were something else when this server started."""
@@ -189,6 +181,8 @@ class HomeSpawner(DockerSpawner):
             mounts.append({"type": "bind", "source": bundle, "target": CA_BUNDLE, "read_only": True})
         taken = {mount["target"] for mount in mounts}
         taken |= {os.path.normpath(target) for target in self.volume_mount_points}  # the owner's
+        if self.settings["disk"] and "/tmp" not in taken:
+            mounts.append({"type": "bind", "source": f"{self.settings['disk']}/tmp", "target": "/tmp"})
         # No name is escaped so that it ends in -home.
         for target, volume in ((HOME, "{prefix}-{username}-home"), (WORK, "{prefix}-{username}")):
             if target not in taken:
@@ -209,8 +203,11 @@ class HomeSpawner(DockerSpawner):
             "ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],  # a crash leaves no core file among the user's
             "log_config": {"type": "json-file", "config": {"max-size": "10m", "max-file": "2"}},
         }
-        if self.image.startswith(f"{self.project}/user:"):  # built here: it has volumes where it must write
+        # What is built here has volumes where it must write; who has a disk is to write nowhere else.
+        if self.image.startswith(f"{self.project}/user:") or self.settings["disk"]:
             host["read_only"] = True
+        if self.settings["disk"]:
+            host["tmpfs"] = {"/var/lib/extrausers": "size=1m,mode=0775,gid=100,nosuid,nodev,noexec"}
         if self.mem_limit:
             host["memswap_limit"] = self.mem_limit  # both together: no swap beyond the limit
         if self.settings["pids_limit"]:
@@ -230,6 +227,8 @@ class HomeSpawner(DockerSpawner):
             env = dict.fromkeys(CA_VARIABLES, CA_BUNDLE) | env
         if self.identity()["user"]:
             env.setdefault("HOME", HOME)  # Docker gives a user without a passwd entry /
+        if self.settings["disk"]:
+            env = ON_A_FULL_DISK | env
         if WITHOUT_PACKAGES in self.once:
             env["PYTHONNOUSERSITE"] = "1"
         if FRESH_SETTINGS in self.once and GUARDED:
@@ -241,6 +240,8 @@ class HomeSpawner(DockerSpawner):
 
     async def create_object(self) -> Settings:
         """Create the container with our options below the owner's, which win key by key."""
+        if refused := self.disk_problem():
+            raise refused
         given = self.extra_host_config, self.extra_create_kwargs
         layers = []
         for ours, theirs in zip((self.host_config(), self.create_kwargs()), given, strict=True):
@@ -272,6 +273,11 @@ class HomeSpawner(DockerSpawner):
                     await self.docker("remove_container", container, v=True)
                     raise not_mounted(self.user.name, mount) if away else of_another_owner(self.user.name, mount, owner)
 
+    def disk_problem(self, container: Settings | None = None, volumes: Sequence[Settings] = ()) -> Exception | None:
+        """Why the server cannot start with its user's disk as it is; None if it can. The guard sees what is mounted."""
+        places = None if GUARDED else places_of(container or {}, volumes)
+        return disk_not_ready(self.user.name, self.settings["disk"], places)
+
     async def prepare_home(self, container: str) -> None:
         """Make home and work belong to whom the server will run as, and put the settings aside if the user said so.
 
@@ -280,15 +286,14 @@ class HomeSpawner(DockerSpawner):
         wants its own to be their user's. The group stays: the one that the image gave.
         """
         await self.check_folders(container)
-        volumes = [
-            mount
-            for target in (HOME, WORK)
-            for mount in self.mount_binds
-            if mount["Target"] == target and mount.get("VolumeOptions", {}).get("Labels") == self.labels()
-        ]
+        volumes = own_volumes(self.mount_binds, self.labels())
+        found = await self.docker("inspect_container", container)
+        if refused := self.disk_problem(found, volumes):
+            await self.docker("remove_container", container, v=True)
+            raise refused
         if not volumes:
             return  # the owner's own
-        user = (await self.docker("inspect_container", container))["Config"]["User"]
+        user = found["Config"]["User"]
         uid = user.partition(":")[0]
         if uid.isdecimal() and int(uid):
             owners = await asyncio.gather(*(self.owner(container, volume["Target"]) for volume in volumes))

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import configuration
 import disk
 import settings_files
+import trial_database
 import trial_servers
 from authenticator import HomeAuthenticator
 from jupyterhub.app import JupyterHub
@@ -164,6 +165,8 @@ class Owner:
     def problem_of(self, error: BaseException, config: Config) -> Problem:
         """What an error at the hub's start says to the owner."""
         error = cause(error)
+        if isinstance(error, trial_database.DatabaseError):
+            return error.problem
         if found := self.wrong_trait(error, config):
             return found
         line = line_of(error)
@@ -285,17 +288,25 @@ def unknown_names(owner: Owner, config: Config) -> list[Problem]:
 
 
 class TrialHub(JupyterHub):
-    """The hub, with a database of its own."""
+    """The hub, with a copy of its database; one that is elsewhere (JupyterHub.db_url) is left alone."""
 
+    db: Any
+    db_url: Any
     db_kwargs: Any
 
     def init_db(self) -> None:
-        self.db_url, self.db_kwargs, self.upgrade_db = "sqlite:///:memory:", {}, False
+        url = "sqlite:///:memory:"
+        if self.db_url == configuration.DATABASE and (KEPT / trial_database.NAME).exists():
+            copy = trial_database.copied(KEPT, STATE)
+            trial_database.migrate(copy)
+            url = f"sqlite:///{copy}"
+        self.db_url, self.db_kwargs, self.upgrade_db = url, {}, False
         super().init_db()
+        trial_database.forget_servers(self.db)
 
 
 def copy_state(kept: Path) -> None:
-    """Put the hub's own files here, which its configuration may read; never its database."""
+    """Put the hub's own files here, which its configuration may read; its database comes later, as a copy."""
     left = MAX_COPIED
     for path in sorted(kept.rglob("*")):
         if disk.RESERVE.name in path.relative_to(kept).parts[:1]:

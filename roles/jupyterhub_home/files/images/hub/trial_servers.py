@@ -98,6 +98,9 @@ class TrialSpawner(HomeSpawner):
     async def check_folders(self, container: str) -> None:
         """Nothing: the run has just looked, and where a server may write there is memory in the place of a folder."""
 
+    def disk_problem(self, *_: Any) -> None:
+        """Nothing: the server gets nothing of anybody's disk."""
+
     async def in_volumes(self, volumes: list[Settings], *what: Any, **more: Any) -> None:
         """As in a user's own, in those that the server of the trial has in their place."""
         container = await self.docker("inspect_container", self.object_name)
@@ -134,7 +137,7 @@ def make_harmless(container: Settings, network: str) -> None:
     mounts = []
     for mount in host.get("Mounts") or []:
         in_home = mount["Target"].startswith(f"{HOME}/") and mount["Target"] != WORK
-        if mount["Type"] == "volume":
+        if mount["Type"] == "volume" or mount["Target"] == "/tmp":
             mounts.append({"Type": "volume", "Target": mount["Target"]})
         elif mount["Type"] == "bind" and in_home and not mount.get("ReadOnly"):
             mounts.append({"Type": "tmpfs", "Target": mount["Target"], "TmpfsOptions": {"Mode": 0o1777}})
