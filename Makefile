@@ -107,11 +107,11 @@ password: ## Turn a typed password into a hash line for the vault
 venv: ## Set up Ansible in .venv, from a lock with hashes
 	@sh scripts/venv $(VENV) requirements/ansible.txt
 
-test: ## Run every test but those of test-next (installs what it needs, a Docker engine included)
-	@tests/run.sh lint unit input debian12 interrupted quickstart security backup -- convergence faults default
+test: ## Run every test but those of test-long (installs what it needs, a Docker engine included)
+	@tests/run.sh lint unit input debian12 quickstart security default -- convergence faults
 
-test-next: ## Try what is to come: Debian testing, which may warn, and its engine on Debian 13
-	@tests/run.sh containerd -- forky
+test-long: ## Run what make test has no time for: killed runs, backups at length, Debian testing (which may warn) and its engine
+	@tests/run.sh interrupted backup -- containerd forky
 
 test-fast: ## Lint and unit tests
 	@tests/run.sh lint unit
