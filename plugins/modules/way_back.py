@@ -139,17 +139,16 @@ def keep(before: Before, wanted: dict[str, Any]) -> bool:
     return True
 
 
-def migrated(before: Before, database: Path | None) -> str:
+def migrated(before: Before, database: Path) -> str:
     """What a migration, or half of one, has done to the database since it was kept, in words; '' if there was none."""
-    if not database or not before.database.is_file():
+    if not before.database.is_file():
         return ""
     was, now = revision(before.database), revision(database)
     if now != was:
         return f"a database migrated from revision {was} to {now}"
     # Each statement counts at once, the revision is noted last.
-    return (
-        f"a migration of the database, begun at revision {was}" if schema(database) != schema(before.database) else ""
-    )
+    half = schema(database) != schema(before.database)
+    return f"a migration of the database, begun at revision {was}" if half else ""
 
 
 def put_database_back(before: Before, project: str, database: Path) -> None:
